@@ -1,0 +1,176 @@
+//! `GradientAscent`: an estimator and an optimizer make a move.
+
+use std::any::Any;
+
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use super::{Ascent, Step};
+use crate::bijector::Support;
+use crate::error::Error;
+use crate::estimator::{GradientEstimator, NonFinite};
+use crate::family::Family;
+use crate::model::Model;
+use crate::optimizer::Optimizer;
+use crate::scalar::Scalar;
+
+/// Moves `[theta | lambda]` along an estimate of the gradient of the ELBO.
+///
+/// A step whose estimate is not finite moves nothing and says so.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct GradientAscent<E, O> {
+    /// Where the gradient comes from.
+    pub estimator: E,
+    /// What is made of it.
+    pub optimizer: O,
+    #[serde(skip)]
+    buffers: Option<Box<dyn Any + Send>>,
+}
+
+impl<E: Clone, O: Clone> Clone for GradientAscent<E, O> {
+    fn clone(&self) -> Self {
+        GradientAscent::new(self.estimator.clone(), self.optimizer.clone())
+    }
+}
+
+/// Buffers of the move and, in `scratch`, of its estimator.
+struct Buffers<T, S> {
+    params: Vec<T>,
+    step: Vec<T>,
+    z: Vec<T>,
+    log_q: Vec<f64>,
+    scratch: S,
+}
+
+impl<T, S: Default> Default for Buffers<T, S> {
+    fn default() -> Self {
+        let (params, step) = (Vec::new(), Vec::new());
+        Buffers { params, step, z: Vec::new(), log_q: Vec::new(), scratch: S::default() }
+    }
+}
+
+impl<E, O> GradientAscent<E, O> {
+    /// Gradients from `estimator`, steps from `optimizer`.
+    pub fn new(estimator: E, optimizer: O) -> Self {
+        GradientAscent { estimator, optimizer, buffers: None }
+    }
+}
+
+/// The buffers of the right type, made when there are none yet.
+fn buffers_of<B: Default + Send + 'static>(slot: &mut Option<Box<dyn Any + Send>>) -> &mut B {
+    if !slot.as_ref().is_some_and(|b| b.is::<B>()) {
+        *slot = Some(Box::new(B::default()));
+    }
+    match slot.as_mut().and_then(|b| b.downcast_mut::<B>()) {
+        Some(buffers) => buffers,
+        None => unreachable!("the buffers were just made"),
+    }
+}
+
+/// Copies `[theta | lambda]` out.
+fn read<T: Scalar, M: Model<T>, Q: Family<T>>(model: &M, q: &Q, params: &mut Vec<T>) {
+    params.resize(model.n_theta() + q.n_params(), T::default());
+    let (theta, lambda) = params.split_at_mut(model.n_theta());
+    model.theta(theta);
+    q.params(lambda);
+}
+
+/// Copies `[theta | lambda]` in.
+fn write<T: Scalar, M: Model<T>, Q: Family<T>>(model: &mut M, q: &mut Q, params: &[T]) {
+    let (theta, lambda) = params.split_at(model.n_theta());
+    if !theta.is_empty() {
+        model.set_theta(theta);
+    }
+    q.set_params(lambda);
+}
+
+impl<T, M, Q, E, O> Ascent<M, Q, T> for GradientAscent<E, O>
+where
+    T: Scalar,
+    M: Model<T>,
+    Q: Family<T>,
+    E: GradientEstimator<M, Q, T>,
+    O: Optimizer<T>,
+{
+    fn check(&self, model: &M, q: &Q) -> Result<(), Error> {
+        check_pair(model, q)?;
+        self.estimator.check(model, q)?;
+        self.optimizer.check()
+    }
+
+    fn step(&mut self, model: &mut M, q: &mut Q, rng: &mut dyn Rng) -> Result<Step, Error> {
+        let b = buffers_of::<Buffers<T, E::Scratch>>(&mut self.buffers);
+        read(model, q, &mut b.params);
+        b.step.clear();
+        b.step.resize(b.params.len(), T::default());
+        let (grad_theta, grad_lambda) = b.step.split_at_mut(model.n_theta());
+        let estimate =
+            self.estimator.estimate(model, q, rng, &mut b.scratch, grad_theta, grad_lambda);
+        let reject = |bad| Ok(Step { rejected: Some(Box::new(bad)), ..Step::default() });
+        let elbo = match estimate {
+            Ok(elbo) => elbo,
+            Err(bad) => return reject(bad),
+        };
+        let square: f64 = b.step.iter().map(|g| g.to_f64() * g.to_f64()).sum();
+        if !square.is_finite() || !elbo.is_finite() {
+            let coordinate = b.step.iter().position(|g| !g.is_finite());
+            let z = b.params.iter().map(|p| p.to_f64()).collect();
+            return reject(NonFinite { draw: 0, z, log_joint: elbo, log_q: 0.0, coordinate });
+        }
+        self.optimizer.step(&b.params, &mut b.step);
+        for (p, s) in b.params.iter_mut().zip(&b.step) {
+            *p += *s;
+        }
+        write(model, q, &b.params);
+        Ok(Step { elbo: Some(elbo), grad_norm: Some(square.sqrt()), ..Step::default() })
+    }
+
+    fn answer(&self, model: &mut M, q: &mut Q) {
+        if let Some(params) = self.optimizer.answer() {
+            write(model, q, params);
+        }
+    }
+
+    fn probe(&mut self, model: &mut M, q: &mut Q, rng: &mut dyn Rng, terms: &mut [f64]) -> bool {
+        let b = buffers_of::<Buffers<T, E::Scratch>>(&mut self.buffers);
+        read(model, q, &mut b.params);
+        if let Some(params) = self.optimizer.answer() {
+            write(model, q, params);
+        }
+        b.z.resize(q.dim() * terms.len(), T::default());
+        b.log_q.resize(terms.len(), 0.0);
+        q.sample(rng, &mut b.z);
+        model.log_joint_batch(&b.z, terms);
+        q.log_prob_batch(&b.z, &mut b.log_q);
+        terms.iter_mut().zip(&b.log_q).for_each(|(t, q)| *t -= q);
+        write(model, q, &b.params);
+        true
+    }
+}
+
+/// Dimension and support of model and family must agree.
+///
+/// # Errors
+/// Names the first coordinate that does not.
+pub(crate) fn check_pair<T: Scalar, M: Model<T>, Q: Family<T>>(
+    model: &M,
+    q: &Q,
+) -> Result<(), Error> {
+    let space = model.space();
+    space.check()?;
+    Error::expect_len("the family", q.dim(), "the model", space.dim())?;
+    let names = space.coordinate_names();
+    for (i, name) in names.iter().enumerate() {
+        let (model, family) = (space.support(i), q.support(i));
+        let same =
+            model == family || (model == Support::Interval(0.0, 1.0) && family == Support::Unit);
+        if !same {
+            return Err(Error::SupportMismatch {
+                name: name.clone(),
+                support: model.name(),
+                family: family.name(),
+            });
+        }
+    }
+    Ok(())
+}

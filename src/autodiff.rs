@@ -1,0 +1,223 @@
+//! Write a log joint once; get its gradient and Hessian products. `Real`, `LogJoint`, `Autodiff`.
+
+mod dual;
+mod program;
+mod real;
+mod record;
+
+use std::cell::RefCell;
+use std::sync::OnceLock;
+
+pub use dual::Dual;
+pub(crate) use program::{Program, Workspace};
+pub use real::{Primitive, Real};
+pub use record::Var;
+
+use crate::model::{Differentiable, Model, Subsample, TwiceDifferentiable};
+use crate::space::Space;
+
+/// A log joint density written once, for `f64` and for every scalar that can be watched.
+///
+/// `log_joint` must be a pure function of `z` and of what the model holds: it is recorded once and
+/// replayed. [`Autodiff`] turns it into a model with gradients.
+///
+/// ```
+/// use elbo::{density, Autodiff, Differentiable, LogJoint, Real, Space};
+///
+/// struct Normal;
+/// impl LogJoint for Normal {
+///     fn space(&self) -> Space {
+///         let mut space = Space::new();
+///         space.real("x");
+///         space
+///     }
+///     fn log_joint<T: Real>(&self, z: &[T]) -> T {
+///         density::normal(z[0], 1.0, 2.0)
+///     }
+/// }
+/// let mut grad = [0.0];
+/// Autodiff::new(Normal).log_joint_grad(&[3.0], &mut grad);
+/// assert_eq!(grad, [-0.5]);
+/// ```
+pub trait LogJoint {
+    /// Names, sizes and supports of the coordinates of `z`.
+    fn space(&self) -> Space;
+    /// `log p(x, z)`
+    fn log_joint<T: Real>(&self, z: &[T]) -> T;
+}
+
+/// What `Autodiff` needs: a formula it can record. Every [`LogJoint`] is one, and so is a closure
+/// handed to [`from_fn`](crate::from_fn).
+pub trait Recordable {
+    /// Names, sizes and supports of the coordinates of `z`.
+    fn space(&self) -> Space;
+    /// Writes down the formula for `log p(x, z)`.
+    fn record(&self, z: &[Var]) -> Var;
+}
+
+impl<L: LogJoint> Recordable for L {
+    fn space(&self) -> Space {
+        LogJoint::space(self)
+    }
+    fn record(&self, z: &[Var]) -> Var {
+        self.log_joint(z)
+    }
+}
+
+/// A model made from a log joint: its gradient comes from a recording that is made at the first
+/// evaluation and replayed, several draws at a time, at every later one.
+#[derive(Debug)]
+pub struct Autodiff<L> {
+    inner: L,
+    space: Space,
+    dim: usize,
+    program: OnceLock<Program>,
+}
+
+impl<L: Clone> Clone for Autodiff<L> {
+    fn clone(&self) -> Self {
+        Autodiff {
+            inner: self.inner.clone(),
+            space: self.space.clone(),
+            dim: self.dim,
+            program: self.program.clone(),
+        }
+    }
+}
+
+thread_local! {
+    static WORKSPACES: RefCell<Vec<Workspace<f64>>> = const { RefCell::new(Vec::new()) };
+    static DUAL_WORKSPACES: RefCell<Vec<(Workspace<Dual>, Vec<Dual>)>> =
+        const { RefCell::new(Vec::new()) };
+}
+
+/// Lends this thread's workspace; a nested call gets another.
+pub(crate) fn with_workspace<R>(f: impl FnOnce(&mut Workspace<f64>) -> R) -> R {
+    let mut ws = WORKSPACES.with_borrow_mut(Vec::pop).unwrap_or_default();
+    let result = f(&mut ws);
+    WORKSPACES.with_borrow_mut(|pool| pool.push(ws));
+    result
+}
+
+/// The same for Hessian products, with a buffer for points and gradients.
+pub(crate) fn with_dual_workspace<R>(
+    f: impl FnOnce(&mut Workspace<Dual>, &mut Vec<Dual>) -> R,
+) -> R {
+    let (mut ws, mut buffer) = DUAL_WORKSPACES.with_borrow_mut(Vec::pop).unwrap_or_default();
+    let result = f(&mut ws, &mut buffer);
+    DUAL_WORKSPACES.with_borrow_mut(|pool| pool.push((ws, buffer)));
+    result
+}
+
+/// Records a formula of `inputs` variables.
+pub(crate) fn record(inputs: usize, formula: impl FnOnce(&[Var], &mut Vec<Var>)) -> Program {
+    record::record(inputs, formula)
+}
+
+impl<L: Recordable> Autodiff<L> {
+    /// A differentiable model out of a log joint.
+    pub fn new(inner: L) -> Autodiff<L> {
+        let space = inner.space();
+        let dim = space.dim();
+        Autodiff { inner, space, dim, program: OnceLock::new() }
+    }
+
+    /// The log joint inside.
+    pub fn inner(&self) -> &L {
+        &self.inner
+    }
+
+    /// Changes the log joint inside; what was recorded is forgotten.
+    pub fn inner_mut(&mut self) -> &mut L {
+        self.program = OnceLock::new();
+        &mut self.inner
+    }
+
+    fn program(&self) -> &Program {
+        self.program
+            .get_or_init(|| record(self.dim, |z, outputs| outputs.push(self.inner.record(z))))
+    }
+
+    /// Replays over all columns of `z`, as many at once as the program takes.
+    fn replay(&self, z: &[f64], out: &mut [f64], mut grad: Option<&mut [f64]>) {
+        let (program, d) = (self.program(), self.dim);
+        let width = program.lanes(out.len());
+        with_workspace(|ws| {
+            for start in (0..out.len()).step_by(width) {
+                let end = (start + width).min(out.len());
+                let lanes = end - start;
+                program.forward(lanes, &z[start * d..end * d], ws);
+                program.output(0, ws, &mut out[start..end]);
+                if let Some(grad) = &mut grad {
+                    program.clear(ws);
+                    (0..lanes).for_each(|l| program.seed(0, l, 1.0, ws));
+                    program.reverse(ws, &mut grad[start * d..end * d]);
+                }
+            }
+        });
+    }
+}
+
+impl<L: Recordable> Model for Autodiff<L> {
+    fn space(&self) -> Space {
+        self.space.clone()
+    }
+    fn dim(&self) -> usize {
+        self.dim
+    }
+    fn log_joint(&self, z: &[f64]) -> f64 {
+        let mut out = [0.0];
+        self.replay(z, &mut out, None);
+        out[0]
+    }
+    fn log_joint_batch(&self, z: &[f64], out: &mut [f64]) {
+        self.replay(z, out, None);
+    }
+}
+
+impl<L: Recordable> Differentiable for Autodiff<L> {
+    fn log_joint_grad(&self, z: &[f64], grad: &mut [f64]) -> f64 {
+        let mut out = [0.0];
+        self.replay(z, &mut out, Some(grad));
+        out[0]
+    }
+    fn log_joint_grad_batch(
+        &self,
+        z: &[f64],
+        out: &mut [f64],
+        grad_z: &mut [f64],
+        _grad_theta: &mut [f64],
+    ) {
+        self.replay(z, out, Some(grad_z));
+    }
+}
+
+impl<L: Recordable> TwiceDifferentiable for Autodiff<L> {
+    fn hess_vec(&self, z: &[f64], v: &[f64], grad: &mut [f64], out: &mut [f64]) {
+        let program = self.program();
+        with_dual_workspace(|ws, point| {
+            point.clear();
+            point.extend(z.iter().zip(v).map(|(&re, &eps)| Dual { re, eps }));
+            program.forward(1, point, ws);
+            program.clear(ws);
+            program.seed(0, 0, Dual::from(1.0), ws);
+            program.reverse(ws, point);
+            for (i, p) in point.iter().enumerate() {
+                grad[i] = p.re;
+                out[i] = p.eps;
+            }
+        });
+    }
+}
+
+impl<L: Recordable + Subsample> Subsample for Autodiff<L> {
+    fn n_data(&self) -> usize {
+        self.inner.n_data()
+    }
+    fn subsample(&mut self, rows: &[usize]) {
+        self.inner_mut().subsample(rows);
+    }
+    fn whole(&mut self) {
+        self.inner_mut().whole();
+    }
+}

@@ -1,0 +1,90 @@
+//! How the gradient of the ELBO is estimated: `GradientEstimator`.
+
+mod reparameterization;
+
+pub use reparameterization::{Draws, Reparameterization, StickingTheLanding};
+
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::scalar::Scalar;
+
+/// Estimates `grad_(theta, lambda) ELBO` and the ELBO itself.
+pub trait GradientEstimator<M, Q, T: Scalar = f64> {
+    /// Buffers, made at the first step and reused.
+    type Scratch: Default + Send + 'static;
+
+    /// Says what is wrong with the settings, before any step is taken.
+    ///
+    /// # Errors
+    /// Settings that make no sense, such as no draws.
+    fn check(&self, _model: &M, _q: &Q) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Adds the estimate to the two gradients, which arrive zeroed, and returns the ELBO's.
+    ///
+    /// # Errors
+    /// The draw at which the model was not finite.
+    fn estimate(
+        &mut self,
+        model: &M,
+        q: &Q,
+        rng: &mut dyn Rng,
+        scratch: &mut Self::Scratch,
+        grad_theta: &mut [T],
+        grad_lambda: &mut [T],
+    ) -> Result<f64, NonFinite>;
+}
+
+/// The draw that spoiled a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NonFinite {
+    /// Which of the step's draws.
+    pub draw: usize,
+    /// The point in the model's own coordinates.
+    pub z: Vec<f64>,
+    /// `log p(x, z)` there.
+    pub log_joint: f64,
+    /// `log q(z)` there.
+    pub log_q: f64,
+    /// The first coordinate of the gradient that is not finite, where the log joint is.
+    pub coordinate: Option<usize>,
+}
+
+impl NonFinite {
+    /// The first draw whose log joint, log density or gradient is not finite; `grad` may be empty.
+    pub(crate) fn find<T: Scalar>(
+        dim: usize,
+        z: &[T],
+        log_p: &[f64],
+        log_q: &[f64],
+        grad: &[T],
+    ) -> Option<NonFinite> {
+        let dim = dim.max(1);
+        for s in 0..log_p.len() {
+            let slope = grad.get(s * dim..(s + 1) * dim).unwrap_or(&[]);
+            let coordinate = slope.iter().position(|g| !g.is_finite());
+            if log_p[s].is_finite() && log_q[s].is_finite() && coordinate.is_none() {
+                continue;
+            }
+            return Some(NonFinite {
+                draw: s,
+                z: z[s * dim..(s + 1) * dim].iter().map(|z| z.to_f64()).collect(),
+                log_joint: log_p[s],
+                log_q: log_q[s],
+                coordinate,
+            });
+        }
+        None
+    }
+}
+
+/// Refuses an estimator without draws.
+pub(crate) fn check_draws(draws: usize, least: usize, why: &str) -> Result<(), Error> {
+    if draws >= least {
+        return Ok(());
+    }
+    Err(Error::option("draws", draws, why))
+}

@@ -1,0 +1,139 @@
+//! The path estimators: `Reparameterization`, and `StickingTheLanding` with no noise at the answer.
+
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use super::{GradientEstimator, NonFinite, check_draws};
+use crate::error::Error;
+use crate::family::{Reparameterized, Smooth};
+use crate::model::Differentiable;
+use crate::scalar::Scalar;
+
+/// The gradient through the draws: `z = T_lambda(eps)`, mean of
+/// `grad_lambda [log p(x, z) - log q_lambda(z)]` (Kingma and Welling 2014).
+///
+/// Needs a [`Differentiable`] model and a [`Reparameterized`] family.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reparameterization {
+    /// Draws a step.
+    pub draws: usize,
+}
+
+/// The path gradient alone: the score of `q`, whose mean is zero, is left out, so that the noise
+/// vanishes where `q` is the posterior (Roeder, Wu and Duvenaud 2017).
+///
+/// Needs a [`Differentiable`] model and a [`Smooth`] family.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StickingTheLanding {
+    /// Draws a step.
+    pub draws: usize,
+}
+
+/// Buffers of the path estimators.
+#[derive(Debug, Default)]
+pub struct Draws<T, R> {
+    eps: Vec<T>,
+    z: Vec<T>,
+    dz: Vec<T>,
+    dlog_q: Vec<T>,
+    score: Vec<T>,
+    log_p: Vec<f64>,
+    log_q: Vec<f64>,
+    residuals: R,
+}
+
+impl<T: Scalar, R: Default + Send + 'static> Draws<T, R> {
+    /// Draws, evaluates the model, and returns the mean of `log p - log q`.
+    fn evaluate<M, Q>(
+        &mut self,
+        draws: usize,
+        model: &M,
+        q: &Q,
+        rng: &mut dyn Rng,
+        grad_theta: &mut [T],
+    ) -> Result<f64, NonFinite>
+    where
+        M: Differentiable<T>,
+        Q: Reparameterized<T, Residuals = R>,
+    {
+        let d = q.dim();
+        self.eps.resize(q.noise_dim() * draws, T::default());
+        self.z.resize(d * draws, T::default());
+        self.dz.resize(d * draws, T::default());
+        self.score.resize(d * draws, T::default());
+        self.dlog_q.resize(draws, T::default());
+        self.log_p.resize(draws, 0.0);
+        self.log_q.resize(draws, 0.0);
+        q.draw_noise(rng, &mut self.eps);
+        q.transport(&self.eps, &mut self.z, &mut self.log_q, &mut self.residuals);
+        model.log_joint_grad_batch(&self.z, &mut self.log_p, &mut self.dz, grad_theta);
+        if let Some(bad) = NonFinite::find(d, &self.z, &self.log_p, &self.log_q, &self.dz) {
+            return Err(bad);
+        }
+        let total: f64 = self.log_p.iter().zip(&self.log_q).map(|(p, q)| p - q).sum();
+        Ok(total / draws as f64)
+    }
+}
+
+impl<T, M, Q> GradientEstimator<M, Q, T> for Reparameterization
+where
+    T: Scalar,
+    M: Differentiable<T>,
+    Q: Reparameterized<T>,
+{
+    type Scratch = Draws<T, Q::Residuals>;
+
+    fn check(&self, _: &M, _: &Q) -> Result<(), Error> {
+        check_draws(self.draws, 1, "a gradient needs at least one draw")
+    }
+
+    fn estimate(
+        &mut self,
+        model: &M,
+        q: &Q,
+        rng: &mut dyn Rng,
+        s: &mut Self::Scratch,
+        grad_theta: &mut [T],
+        grad_lambda: &mut [T],
+    ) -> Result<f64, NonFinite> {
+        let elbo = s.evaluate(self.draws, model, q, rng, grad_theta)?;
+        let share = T::from_f64(1.0 / self.draws as f64);
+        s.dz.iter_mut().for_each(|g| *g *= share);
+        s.dlog_q.fill(-share);
+        q.pull_back(&s.eps, &s.residuals, &s.dz, &s.dlog_q, grad_lambda);
+        Ok(elbo)
+    }
+}
+
+impl<T, M, Q> GradientEstimator<M, Q, T> for StickingTheLanding
+where
+    T: Scalar,
+    M: Differentiable<T>,
+    Q: Smooth<T>,
+{
+    type Scratch = Draws<T, Q::Residuals>;
+
+    fn check(&self, _: &M, _: &Q) -> Result<(), Error> {
+        check_draws(self.draws, 1, "a gradient needs at least one draw")
+    }
+
+    fn estimate(
+        &mut self,
+        model: &M,
+        q: &Q,
+        rng: &mut dyn Rng,
+        s: &mut Self::Scratch,
+        grad_theta: &mut [T],
+        grad_lambda: &mut [T],
+    ) -> Result<f64, NonFinite> {
+        let elbo = s.evaluate(self.draws, model, q, rng, grad_theta)?;
+        let share = T::from_f64(1.0 / self.draws as f64);
+        q.log_prob_grad(&s.eps, &s.residuals, &s.z, &mut s.score);
+        for (g, score) in s.dz.iter_mut().zip(&s.score) {
+            *g = (*g - *score) * share;
+        }
+        s.dlog_q.fill(T::default());
+        q.pull_back(&s.eps, &s.residuals, &s.dz, &s.dlog_q, grad_lambda);
+        Ok(elbo)
+    }
+}

@@ -1,0 +1,107 @@
+//! What approximates: `Family`, and what more a family may be able to do.
+
+mod mean_field_gaussian;
+
+pub use mean_field_gaussian::MeanFieldGaussian;
+
+use rand::Rng;
+
+use crate::bijector::Support;
+use crate::noise::fill_normal;
+use crate::scalar::Scalar;
+
+/// A distribution over `z` with parameters `lambda` in `R^p`, every value of which is valid.
+///
+/// Batches of points are slices, one draw after another: `dim x S`.
+pub trait Family<T: Scalar = f64> {
+    /// How many coordinates `z` has.
+    fn dim(&self) -> usize;
+    /// Where coordinate `i` lives.
+    fn support(&self, _i: usize) -> Support {
+        Support::Real
+    }
+    /// `p`: how many parameters.
+    fn n_params(&self) -> usize;
+    /// Writes `lambda`.
+    fn params(&self, out: &mut [T]);
+    /// Replaces `lambda`. Every value in `R^p` is valid.
+    fn set_params(&mut self, params: &[T]);
+    /// Fills `z` (`dim x S`) with draws.
+    fn sample(&self, rng: &mut dyn Rng, z: &mut [T]);
+    /// `log q_lambda(z)`
+    fn log_prob(&self, z: &[T]) -> f64;
+    /// Writes `log q_lambda` of each draw in `z` (`dim x S`) into `out` (`S`).
+    fn log_prob_batch(&self, z: &[T], out: &mut [f64]) {
+        for (z, out) in z.chunks_exact(self.dim().max(1)).zip(out) {
+            *out = self.log_prob(z);
+        }
+    }
+    /// The entropy in nats, where it has a closed form: for reports, never for gradients.
+    fn entropy(&self) -> Option<f64> {
+        None
+    }
+    /// Attends to these rows of the data only; families without local parameters ignore it.
+    fn subsample(&mut self, _rows: &[usize]) {}
+}
+
+/// A family whose log density has a gradient in `lambda`, the score.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no score",
+    label = "this family is not `Scored`",
+    note = "use the `Reparameterization` estimator if the family is `Reparameterized`, or implement `Scored` for it: the gradient of `log_prob` in the parameters"
+)]
+pub trait Scored<T: Scalar = f64>: Family<T> {
+    /// Adds `weight * grad_lambda log q_lambda(z)` to `grad`.
+    fn add_score(&self, z: &[T], weight: T, grad: &mut [T]);
+}
+
+/// A family whose draws are a differentiable function of noise: `z = T_lambda(eps)`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be reparameterized",
+    label = "this family is not `Reparameterized`",
+    note = "use the `ScoreFunction` estimator, which needs only `Scored`"
+)]
+pub trait Reparameterized<T: Scalar = f64>: Family<T> {
+    /// What the forward pass keeps for the backward pass; reused from step to step.
+    type Residuals: Default + Send + 'static;
+    /// How many numbers of noise make one draw.
+    fn noise_dim(&self) -> usize {
+        self.dim()
+    }
+    /// Fills `eps` (`noise_dim x S`) with noise: standard normal unless overridden.
+    fn draw_noise(&self, rng: &mut dyn Rng, eps: &mut [T]) {
+        fill_normal(rng, eps);
+    }
+    /// Writes `z_s = T_lambda(eps_s)` and `log q_lambda(z_s)` for each of the `S = log_q.len()`
+    /// draws.
+    fn transport(&self, eps: &[T], z: &mut [T], log_q: &mut [f64], residuals: &mut Self::Residuals);
+    /// The transpose of `transport`: adds to `grad` the gradient in `lambda` of
+    /// `sum_s <dz_s, z_s> + sum_s dlog_q[s] * log q(z_s)`, where `z` and `log q` are functions of
+    /// `lambda` through `T_lambda(eps)`.
+    fn pull_back(
+        &self,
+        eps: &[T],
+        residuals: &Self::Residuals,
+        dz: &[T],
+        dlog_q: &[T],
+        grad: &mut [T],
+    );
+}
+
+/// A reparameterized family whose log density has a gradient in `z`.
+#[diagnostic::on_unimplemented(
+    message = "the log density of `{Self}` has no gradient in `z`",
+    label = "this family is not `Smooth`",
+    note = "use the `Reparameterization` estimator, which needs only `Reparameterized`"
+)]
+pub trait Smooth<T: Scalar = f64>: Reparameterized<T> {
+    /// Writes `grad_z log q_lambda(z_s)` for each draw (`dim x S`), where `z` is what `transport`
+    /// made of `eps`.
+    fn log_prob_grad(&self, eps: &[T], residuals: &Self::Residuals, z: &[T], grad: &mut [T]);
+}
+
+/// `KL(q || p)` in nats between two members of a family, where it has a closed form.
+pub trait Divergence: Family {
+    /// `E_q[log q - log p]`, `q` being `self`.
+    fn kl(&self, p: &Self) -> f64;
+}

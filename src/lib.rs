@@ -1,0 +1,31 @@
+//! Variational inference you can check: one functional, one loop, many moves.
+
+pub mod ascent;
+pub mod autodiff;
+pub mod bijector;
+pub mod density;
+pub mod error;
+pub mod estimator;
+pub mod family;
+pub mod fit;
+pub mod model;
+pub mod noise;
+pub mod optimizer;
+pub mod scalar;
+pub mod space;
+pub(crate) mod special;
+pub mod stop;
+
+pub use ascent::{Ascent, GradientAscent, Step};
+pub use autodiff::{Autodiff, LogJoint, Primitive, Real, Var};
+pub use bijector::Support;
+pub use error::Error;
+pub use estimator::{GradientEstimator, NonFinite, Reparameterization, StickingTheLanding};
+pub use family::{Divergence, Family, MeanFieldGaussian, Reparameterized, Scored, Smooth};
+pub use fit::{Fit, Options, Outcome, Run, Witness, fit, fit_with};
+pub use model::{Differentiable, Model, Subsample, TwiceDifferentiable, Unconstrained, from_fn};
+pub use noise::{Purpose, stream};
+pub use optimizer::{Adam, Averaged, Optimizer};
+pub use scalar::Scalar;
+pub use space::{Block, Coordinate, Space};
+pub use stop::{Paired, Stop};

@@ -1,0 +1,121 @@
+//! What is fitted: `Model`, and what more a model may be able to do.
+
+mod from_fn;
+mod unconstrained;
+
+pub use from_fn::{FromFn, from_fn};
+pub use unconstrained::Unconstrained;
+
+use crate::scalar::Scalar;
+use crate::space::Space;
+
+/// A joint density `p_theta(x, z)` with the data `x` inside.
+///
+/// Batches of points are slices, one draw after another: `dim x S`, draw `s` at
+/// `s * dim .. (s + 1) * dim`.
+///
+/// ```
+/// use elbo::{density, Model, Space};
+/// struct Coin { heads: f64, tails: f64 }
+/// impl Model for Coin {
+///     fn space(&self) -> Space {
+///         let mut space = Space::new();
+///         space.unit("bias");
+///         space
+///     }
+///     fn log_joint(&self, z: &[f64]) -> f64 {
+///         density::beta(z[0], 1.0, 1.0) + self.heads * z[0].ln() + self.tails * (-z[0]).ln_1p()
+///     }
+/// }
+/// let coin = Coin { heads: 7.0, tails: 3.0 };
+/// assert!((coin.log_joint(&[0.5]) - 10.0 * 0.5f64.ln()).abs() < 1e-12);
+/// ```
+pub trait Model<T: Scalar = f64> {
+    /// Names, sizes and supports of the coordinates of `z`.
+    fn space(&self) -> Space;
+    /// How many coordinates `z` has.
+    fn dim(&self) -> usize {
+        self.space().dim()
+    }
+    /// `log p_theta(x, z)`; negative infinity outside the support.
+    fn log_joint(&self, z: &[T]) -> f64;
+
+    /// Writes one value for each draw in `z` (`dim x S`) into `out` (`S`). Override to share work
+    /// between draws.
+    fn log_joint_batch(&self, z: &[T], out: &mut [f64]) {
+        for (z, out) in z.chunks_exact(self.dim().max(1)).zip(out) {
+            *out = self.log_joint(z);
+        }
+    }
+
+    /// The number of the model's own parameters, learned together with `q`.
+    fn n_theta(&self) -> usize {
+        0
+    }
+    /// Writes the model's own parameters.
+    fn theta(&self, _out: &mut [T]) {}
+    /// Replaces the model's own parameters.
+    fn set_theta(&mut self, _theta: &[T]) {}
+    /// Adds `sum_s weights[s] * grad_theta log p_theta(x, z_s)` to `grad`.
+    fn add_theta_grad(&self, _z: &[T], _weights: &[T], _grad: &mut [T]) {}
+
+    /// The model moved to `R^k`: see [`Unconstrained`].
+    fn unconstrained(self) -> Unconstrained<Self>
+    where
+        Self: Sized + Model<f64>,
+    {
+        Unconstrained::new(self)
+    }
+}
+
+/// A model whose log joint has a gradient in `z`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no gradient in `z`",
+    label = "this model is not `Differentiable`",
+    note = "write it as a `LogJoint` (or a closure in `from_fn`) and wrap it in `Autodiff`, implement `Differentiable` by hand, or use the `ScoreFunction` estimator, which needs only `Model`"
+)]
+pub trait Differentiable<T: Scalar = f64>: Model<T> {
+    /// Writes `grad_z log p_theta(x, z)` into `grad` and returns `log p_theta(x, z)`.
+    fn log_joint_grad(&self, z: &[T], grad: &mut [T]) -> f64;
+
+    /// The same for each draw in `z` (`dim x S`): writes `out` (`S`) and `grad_z` (`dim x S`).
+    /// Also adds the mean over the draws of the gradient in `theta` to `grad_theta`.
+    fn log_joint_grad_batch(
+        &self,
+        z: &[T],
+        out: &mut [f64],
+        grad_z: &mut [T],
+        grad_theta: &mut [T],
+    ) {
+        let d = self.dim().max(1);
+        for ((z, g), out) in z.chunks_exact(d).zip(grad_z.chunks_exact_mut(d)).zip(out.iter_mut()) {
+            *out = self.log_joint_grad(z, g);
+        }
+        if self.n_theta() > 0 {
+            let weights = vec![T::from_f64(1.0 / out.len() as f64); out.len()];
+            self.add_theta_grad(z, &weights, grad_theta);
+        }
+    }
+}
+
+/// A model whose Hessian can be multiplied with a vector.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no Hessian-vector products",
+    label = "this model is not `TwiceDifferentiable`",
+    note = "`Autodiff` models have exact ones; wrap a hand-written gradient in `DifferencedHessian`"
+)]
+pub trait TwiceDifferentiable: Differentiable {
+    /// Writes the gradient of the log joint at `z` into `grad`, and its Hessian times `v` into
+    /// `out`.
+    fn hess_vec(&self, z: &[f64], v: &[f64], grad: &mut [f64], out: &mut [f64]);
+}
+
+/// A model that can be told to look at some rows of its data only.
+pub trait Subsample {
+    /// How many rows the data have.
+    fn n_data(&self) -> usize;
+    /// Uses these rows from now on, and scales their log likelihood by `n_data / rows.len()`.
+    fn subsample(&mut self, rows: &[usize]);
+    /// Back to all rows, for the final ELBO and the verdict.
+    fn whole(&mut self);
+}

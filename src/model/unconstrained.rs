@@ -1,0 +1,217 @@
+//! `Unconstrained`: a model moved to `R^k`, with the Jacobian added once and for all.
+
+use std::cell::RefCell;
+
+use crate::autodiff::{Dual, Program, record, with_dual_workspace, with_workspace};
+use crate::model::{Differentiable, Model, Subsample, TwiceDifferentiable};
+use crate::space::Space;
+
+/// `log p(x, z(u)) + log|det dz/du|` over unconstrained `u`: every algorithm works in `R^k`, names
+/// and natural scale come back through [`Space`].
+///
+/// ```
+/// use elbo::{from_fn, density, Model, Space};
+/// let mut space = Space::new();
+/// let rate = space.positive("rate");
+/// let model = from_fn(space, move |z| density::exponential(z[rate], 1.0)).unconstrained();
+/// // z = e^u, so the density over u is e^-z e^u
+/// assert!((model.log_joint(&[0.5]) - (0.5 - 0.5f64.exp())).abs() < 1e-12);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Unconstrained<M> {
+    inner: M,
+    space: Space,
+    dim: usize,
+    natural_dim: usize,
+    /// Outputs: the natural coordinates, then the sum of `log|det J|`.
+    map: Program,
+}
+
+#[derive(Default)]
+struct Buffers {
+    z: Vec<f64>,
+    grad: Vec<f64>,
+    lane: Vec<f64>,
+    log_det: Vec<f64>,
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Vec<Buffers>> = const { RefCell::new(Vec::new()) };
+}
+
+fn with_buffers<R>(f: impl FnOnce(&mut Buffers) -> R) -> R {
+    let mut buffers = BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default();
+    let result = f(&mut buffers);
+    BUFFERS.with_borrow_mut(|pool| pool.push(buffers));
+    result
+}
+
+impl<M: Model> Unconstrained<M> {
+    /// Moves every block of the model's space to `R^k`.
+    pub fn new(inner: M) -> Unconstrained<M> {
+        let space = inner.space().unconstrained();
+        let (dim, natural_dim) = (space.dim(), space.natural_dim());
+        let map = record(dim, |u, outputs| {
+            outputs.resize(natural_dim, 0.0.into());
+            let log_det = space.constrain(u, outputs);
+            outputs.push(log_det);
+        });
+        Unconstrained { inner, space, dim, natural_dim, map }
+    }
+
+    /// The model inside, on its natural scale.
+    pub fn inner(&self) -> &M {
+        &self.inner
+    }
+
+    /// Runs the map at the points `u`, as many at once as it takes, and hands each group to `f`:
+    /// first column, columns, natural points, `log|det J|`, workspace.
+    fn each_group(
+        &self,
+        u: &[f64],
+        columns: usize,
+        mut f: impl FnMut(usize, usize, &mut Buffers, &mut crate::autodiff::Workspace<f64>),
+    ) {
+        let width = self.map.lanes(columns);
+        with_buffers(|b| {
+            with_workspace(|ws| {
+                for start in (0..columns).step_by(width) {
+                    let lanes = width.min(columns - start);
+                    let points = &u[start * self.dim..(start + lanes) * self.dim];
+                    self.map.forward(lanes, points, ws);
+                    b.z.resize(lanes * self.natural_dim, 0.0);
+                    b.grad.resize(lanes * self.natural_dim, 0.0);
+                    b.lane.resize(lanes, 0.0);
+                    b.log_det.resize(lanes, 0.0);
+                    for i in 0..self.natural_dim {
+                        self.map.output(i, ws, &mut b.lane);
+                        for l in 0..lanes {
+                            b.z[l * self.natural_dim + i] = b.lane[l];
+                        }
+                    }
+                    self.map.output(self.natural_dim, ws, &mut b.log_det);
+                    f(start, lanes, b, ws);
+                }
+            })
+        });
+    }
+}
+
+impl<M: Model> Model for Unconstrained<M> {
+    fn space(&self) -> Space {
+        self.space.clone()
+    }
+    fn dim(&self) -> usize {
+        self.dim
+    }
+    fn log_joint(&self, u: &[f64]) -> f64 {
+        let mut out = [0.0];
+        self.log_joint_batch(u, &mut out);
+        out[0]
+    }
+    fn log_joint_batch(&self, u: &[f64], out: &mut [f64]) {
+        let columns = out.len();
+        self.each_group(u, columns, |start, lanes, b, _| {
+            let out = &mut out[start..start + lanes];
+            self.inner.log_joint_batch(&b.z, out);
+            out.iter_mut().zip(&b.log_det).for_each(|(o, j)| *o += j);
+        });
+    }
+    fn n_theta(&self) -> usize {
+        self.inner.n_theta()
+    }
+    fn theta(&self, out: &mut [f64]) {
+        self.inner.theta(out);
+    }
+    fn set_theta(&mut self, theta: &[f64]) {
+        self.inner.set_theta(theta);
+    }
+    fn add_theta_grad(&self, u: &[f64], weights: &[f64], grad: &mut [f64]) {
+        self.each_group(u, weights.len(), |start, lanes, b, _| {
+            self.inner.add_theta_grad(&b.z, &weights[start..start + lanes], grad);
+        });
+    }
+}
+
+impl<M: Differentiable> Differentiable for Unconstrained<M> {
+    fn log_joint_grad(&self, u: &[f64], grad: &mut [f64]) -> f64 {
+        let mut out = [0.0];
+        let mut grad_theta = vec![0.0; self.n_theta()];
+        self.log_joint_grad_batch(u, &mut out, grad, &mut grad_theta);
+        out[0]
+    }
+    fn log_joint_grad_batch(
+        &self,
+        u: &[f64],
+        out: &mut [f64],
+        grad_u: &mut [f64],
+        grad_theta: &mut [f64],
+    ) {
+        let (d, n) = (self.dim, self.natural_dim);
+        let columns = out.len();
+        // The inner model adds the mean over the draws it sees: with more than one group the
+        // groups are weighted by hand.
+        let one_group = self.map.lanes(columns) >= columns;
+        let theta_by_hand = self.n_theta() > 0 && !one_group;
+        self.each_group(u, columns, |start, lanes, b, ws| {
+            let out = &mut out[start..start + lanes];
+            if theta_by_hand {
+                let mut part = vec![0.0; grad_theta.len()];
+                self.inner.log_joint_grad_batch(&b.z, out, &mut b.grad, &mut part);
+                let share = lanes as f64 / columns as f64;
+                grad_theta.iter_mut().zip(&part).for_each(|(g, p)| *g += p * share);
+            } else {
+                self.inner.log_joint_grad_batch(&b.z, out, &mut b.grad, grad_theta);
+            }
+            out.iter_mut().zip(&b.log_det).for_each(|(o, j)| *o += j);
+            self.map.clear(ws);
+            for l in 0..lanes {
+                for i in 0..n {
+                    self.map.seed(i, l, b.grad[l * n + i], ws);
+                }
+                self.map.seed(n, l, 1.0, ws);
+            }
+            self.map.reverse(ws, &mut grad_u[start * d..(start + lanes) * d]);
+        });
+    }
+}
+
+impl<M: TwiceDifferentiable> TwiceDifferentiable for Unconstrained<M> {
+    fn hess_vec(&self, u: &[f64], v: &[f64], grad: &mut [f64], out: &mut [f64]) {
+        let n = self.natural_dim;
+        with_dual_workspace(|ws, point| {
+            point.clear();
+            point.extend(u.iter().zip(v).map(|(&re, &eps)| Dual { re, eps }));
+            self.map.forward(1, point, ws);
+            let (mut z, mut dz) = (vec![0.0; n], vec![0.0; n]);
+            let (mut g, mut h) = (vec![0.0; n], vec![0.0; n]);
+            let mut one = [Dual::from(0.0)];
+            for i in 0..n {
+                self.map.output(i, ws, &mut one);
+                (z[i], dz[i]) = (one[0].re, one[0].eps);
+            }
+            self.inner.hess_vec(&z, &dz, &mut g, &mut h);
+            self.map.clear(ws);
+            for i in 0..n {
+                self.map.seed(i, 0, Dual { re: g[i], eps: h[i] }, ws);
+            }
+            self.map.seed(n, 0, <Dual as From<f64>>::from(1.0), ws);
+            self.map.reverse(ws, point);
+            for (i, p) in point.iter().enumerate() {
+                (grad[i], out[i]) = (p.re, p.eps);
+            }
+        });
+    }
+}
+
+impl<M: Subsample> Subsample for Unconstrained<M> {
+    fn n_data(&self) -> usize {
+        self.inner.n_data()
+    }
+    fn subsample(&mut self, rows: &[usize]) {
+        self.inner.subsample(rows);
+    }
+    fn whole(&mut self) {
+        self.inner.whole();
+    }
+}

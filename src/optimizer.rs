@@ -1,0 +1,54 @@
+//! How a gradient becomes a step: `Optimizer`.
+
+mod adam;
+mod average;
+
+pub use adam::Adam;
+pub use average::Averaged;
+
+use crate::error::Error;
+use crate::scalar::Scalar;
+
+/// Turns a gradient into a step uphill.
+///
+/// A pair is an optimizer: the first transforms the gradient, the second what the first made of
+/// it. `(ClipNorm(10.0), Adam::rate(0.01))`
+pub trait Optimizer<T: Scalar = f64> {
+    /// `step` holds the gradient at `params` on entry, and what to add to `params` on return.
+    fn step(&mut self, params: &[T], step: &mut [T]);
+
+    /// Says what is wrong with the settings, before any step is taken.
+    ///
+    /// # Errors
+    /// A rate that is not a positive number, and the like.
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The parameters to report, where they are not those of the last step but an average.
+    fn answer(&self) -> Option<&[T]> {
+        None
+    }
+}
+
+impl<T: Scalar, A: Optimizer<T>, B: Optimizer<T>> Optimizer<T> for (A, B) {
+    fn step(&mut self, params: &[T], step: &mut [T]) {
+        self.0.step(params, step);
+        self.1.step(params, step);
+    }
+    fn check(&self) -> Result<(), Error> {
+        self.0.check()?;
+        self.1.check()
+    }
+    fn answer(&self) -> Option<&[T]> {
+        self.1.answer().or_else(|| self.0.answer())
+    }
+}
+
+/// Refuses a setting that is not a positive, finite number.
+pub(crate) fn check_positive(name: &str, value: f64) -> Result<(), Error> {
+    if value > 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    Err(Error::option(name, value, "it must be a positive, finite number"))
+}
