@@ -23,7 +23,9 @@ pub use error::Error;
 pub use estimator::{GradientEstimator, NonFinite, Reparameterization, StickingTheLanding};
 pub use family::{Divergence, Family, MeanFieldGaussian, Reparameterized, Scored, Smooth};
 pub use fit::{Fit, Options, Outcome, Run, Witness, fit, fit_with};
-pub use model::{Differentiable, Model, Subsample, TwiceDifferentiable, Unconstrained, from_fn};
+pub use model::{
+    Differentiable, Model, Subsample, TwiceDifferentiable, Unconstrained, Whitened, from_fn,
+};
 pub use noise::{Purpose, stream};
 pub use optimizer::{Adam, Averaged, Optimizer};
 pub use scalar::Scalar;

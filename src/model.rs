@@ -2,9 +2,11 @@
 
 mod from_fn;
 mod unconstrained;
+mod whitened;
 
 pub use from_fn::{FromFn, from_fn};
 pub use unconstrained::Unconstrained;
+pub use whitened::Whitened;
 
 use crate::scalar::Scalar;
 use crate::space::Space;

@@ -188,17 +188,30 @@ impl Space {
     /// `log|det J|` over the blocks that have been moved. Lengths [`Space::dim`] and
     /// [`Space::natural_dim`].
     pub fn constrain<T: Real>(&self, u: &[T], z: &mut [T]) -> T {
+        self.constrain_unless(|_| false, u, z)
+    }
+
+    /// The map from this space, moved to `R^k`, to the same blocks in `inner`, where some may have
+    /// been moved already: those are copied. Returns the sum of `log|det J|` of the others.
+    pub(crate) fn constrain_to<T: Real>(&self, inner: &Space, u: &[T], z: &mut [T]) -> T {
+        self.constrain_unless(|k| inner.entries[k].moved, u, z)
+    }
+
+    /// Constrains every block that has been moved, unless told to leave it.
+    fn constrain_unless<T: Real>(&self, leave: impl Fn(usize) -> bool, u: &[T], z: &mut [T]) -> T {
         let (mut from, mut to) = (0, 0);
         let mut log_det = T::from(0.0);
-        for e in &self.entries {
-            let (u, z) = (&u[from..from + e.dim()], &mut z[to..to + e.len]);
-            if e.moved {
+        for (k, e) in self.entries.iter().enumerate() {
+            let free = e.dim();
+            let len = if leave(k) { free } else { e.len };
+            let (u, z) = (&u[from..from + free], &mut z[to..to + len]);
+            if e.moved && !leave(k) {
                 log_det += e.support.constrain(u, z);
             } else {
                 z.copy_from_slice(u);
             }
-            from += e.dim();
-            to += e.len;
+            from += free;
+            to += len;
         }
         log_det
     }

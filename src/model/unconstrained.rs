@@ -22,8 +22,9 @@ pub struct Unconstrained<M> {
     inner: M,
     space: Space,
     dim: usize,
+    /// Coordinates of the model inside.
     natural_dim: usize,
-    /// Outputs: the natural coordinates, then the sum of `log|det J|`.
+    /// Outputs: the inner coordinates, then the sum of `log|det J|`.
     map: Program,
 }
 
@@ -47,13 +48,14 @@ fn with_buffers<R>(f: impl FnOnce(&mut Buffers) -> R) -> R {
 }
 
 impl<M: Model> Unconstrained<M> {
-    /// Moves every block of the model's space to `R^k`.
+    /// Moves every block of the model's space to `R^k`; blocks that are there already stay.
     pub fn new(inner: M) -> Unconstrained<M> {
-        let space = inner.space().unconstrained();
-        let (dim, natural_dim) = (space.dim(), space.natural_dim());
+        let inside = inner.space();
+        let space = inside.unconstrained();
+        let (dim, natural_dim) = (space.dim(), inside.dim());
         let map = record(dim, |u, outputs| {
             outputs.resize(natural_dim, 0.0.into());
-            let log_det = space.constrain(u, outputs);
+            let log_det = space.constrain_to(&inside, u, outputs);
             outputs.push(log_det);
         });
         Unconstrained { inner, space, dim, natural_dim, map }

@@ -1,7 +1,7 @@
 //! `Differentiable`: the gradient is the slope, a batch is its columns; `TwiceDifferentiable` too.
 
 use crate::support::assert_close;
-use elbo::{Model, Space, TwiceDifferentiable, Var, density, from_fn};
+use elbo::{Model, Space, TwiceDifferentiable, Var, Whitened, density, from_fn};
 
 /// Gradient and Hessian product against central differences, batch against columns.
 #[track_caller]
@@ -42,11 +42,16 @@ pub fn differentiable(model: &impl TwiceDifferentiable, points: &[Vec<f64>]) {
     }
 }
 
-#[test]
-fn eight_schools() {
+/// Points spread over a few units, different in every coordinate.
+fn points(count: usize, dim: usize) -> Vec<Vec<f64>> {
+    let at = |k: usize, i: usize| ((i * 31 + k * 17) % 13) as f64 / 5.0 - 1.2;
+    (0..count).map(|k| (0..dim).map(|i| at(k, i)).collect()).collect()
+}
+
+fn eight_schools() -> impl TwiceDifferentiable {
     let mut space = Space::new();
     let (mu, tau, eta) = (space.real("mu"), space.positive("tau"), space.reals("eta", 8));
-    let model = from_fn(space, move |z| {
+    from_fn(space, move |z| {
         let mut lp = density::normal(z[mu], 0.0, 5.0) + density::half_cauchy(z[tau], 5.0);
         for (j, &eta) in z[eta].iter().enumerate() {
             lp += density::normal(eta, 0.0, 1.0);
@@ -54,8 +59,26 @@ fn eight_schools() {
         }
         lp
     })
-    .unconstrained();
-    let points =
-        (0..70).map(|k| (0..10).map(|i| ((i * 31 + k * 17) % 13) as f64 / 5.0 - 1.2).collect());
-    differentiable(&model, &points.collect::<Vec<_>>());
+    .unconstrained()
+}
+
+#[test]
+fn unconstrained() {
+    differentiable(&eight_schools(), &points(70, 10));
+}
+
+#[test]
+fn unconstrained_twice_is_once() {
+    let (once, twice) = (eight_schools(), eight_schools().unconstrained());
+    for z in points(3, 10) {
+        assert_eq!(once.log_joint(&z), twice.log_joint(&z));
+    }
+    differentiable(&twice, &points(3, 10));
+}
+
+#[test]
+fn whitened() {
+    let row = |i: usize| (0..=i).map(move |j| if i == j { 0.5 } else { 0.1 / (1 + i + j) as f64 });
+    let rows = (0..10).flat_map(row).collect();
+    differentiable(&Whitened::new(eight_schools(), vec![0.3; 10], rows), &points(5, 10));
 }
