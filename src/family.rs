@@ -1,7 +1,9 @@
 //! What approximates: `Family`, and what more a family may be able to do.
 
+mod full_rank_gaussian;
 mod mean_field_gaussian;
 
+pub use full_rank_gaussian::FullRankGaussian;
 pub use mean_field_gaussian::MeanFieldGaussian;
 
 use rand::Rng;

@@ -12,20 +12,25 @@ pub mod model;
 pub mod noise;
 pub mod optimizer;
 pub mod scalar;
+pub(crate) mod scratch;
 pub mod space;
 pub(crate) mod special;
 pub mod stop;
+pub(crate) mod triangle;
 
 pub use ascent::{Ascent, GradientAscent, Step};
 pub use autodiff::{Autodiff, LogJoint, Primitive, Real, Var};
 pub use bijector::Support;
 pub use error::Error;
 pub use estimator::{GradientEstimator, NonFinite, Reparameterization, StickingTheLanding};
-pub use family::{Divergence, Family, MeanFieldGaussian, Reparameterized, Scored, Smooth};
+pub use family::{
+    Divergence, Family, FullRankGaussian, MeanFieldGaussian, Reparameterized, Scored, Smooth,
+};
 pub use fit::{Fit, Options, Outcome, Run, Witness, fit, fit_with};
 pub use model::{
     Differentiable, Model, Subsample, TwiceDifferentiable, Unconstrained, Whitened, from_fn,
 };
+pub use nalgebra::DMatrix;
 pub use noise::{Purpose, stream};
 pub use optimizer::{Adam, Averaged, Optimizer};
 pub use scalar::Scalar;
