@@ -11,6 +11,7 @@ use crate::estimator::NonFinite;
 use crate::noise::{Purpose, stream};
 use crate::scalar::Scalar;
 use crate::stop::{Stop, StopState};
+use crate::warning::Warning;
 
 /// What a fit may be told. Every field has a default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -114,6 +115,8 @@ pub struct Fit<M, Q> {
     pub seed: u64,
     /// Wall-clock seconds the loop took.
     pub seconds: f64,
+    /// What the loop noticed on the way.
+    pub warnings: Vec<Warning>,
 }
 
 impl<M, Q, A> Run<M, Q, A> {
@@ -212,5 +215,6 @@ where
     let Run { mut model, mut q, ascent, trace, rejected, options, .. } = run;
     ascent.answer(&mut model, &mut q);
     let (seed, seconds) = (options.seed, start.elapsed().as_secs_f64());
-    Ok(Fit { model, q, outcome, trace, rejected, seed, seconds })
+    let warnings = Vec::new();
+    Ok(Fit { model, q, outcome, trace, rejected, seed, seconds, warnings })
 }

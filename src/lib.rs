@@ -17,6 +17,7 @@ pub mod space;
 pub(crate) mod special;
 pub mod stop;
 pub(crate) mod triangle;
+pub mod warning;
 
 pub use ascent::{Ascent, GradientAscent, Step};
 pub use autodiff::{Autodiff, LogJoint, Primitive, Real, Var};
@@ -36,3 +37,4 @@ pub use optimizer::{Adam, Averaged, Optimizer};
 pub use scalar::Scalar;
 pub use space::{Block, Coordinate, Space};
 pub use stop::{Paired, Stop};
+pub use warning::Warning;
