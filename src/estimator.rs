@@ -1,8 +1,10 @@
 //! How the gradient of the ELBO is estimated: `GradientEstimator`.
 
 mod reparameterization;
+mod score_function;
 
 pub use reparameterization::{Draws, Reparameterization, StickingTheLanding};
+pub use score_function::{ScoreFunction, ScoredDraws};
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};

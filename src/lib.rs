@@ -23,7 +23,9 @@ pub use ascent::{Ascent, GradientAscent, Step};
 pub use autodiff::{Autodiff, LogJoint, Primitive, Real, Var};
 pub use bijector::Support;
 pub use error::Error;
-pub use estimator::{GradientEstimator, NonFinite, Reparameterization, StickingTheLanding};
+pub use estimator::{
+    GradientEstimator, NonFinite, Reparameterization, ScoreFunction, StickingTheLanding,
+};
 pub use family::{
     Divergence, Family, FullRankGaussian, MeanFieldGaussian, Reparameterized, Scored, Smooth,
 };
@@ -33,7 +35,9 @@ pub use model::{
 };
 pub use nalgebra::DMatrix;
 pub use noise::{Purpose, stream};
-pub use optimizer::{Adam, Averaged, Optimizer};
+pub use optimizer::{
+    Adam, AdamW, Averaged, ClipNorm, ClipValue, DoWG, Only, Optimizer, Schedule, Scheduled, Sgd,
+};
 pub use scalar::Scalar;
 pub use space::{Block, Coordinate, Space};
 pub use stop::{Paired, Stop};

@@ -1,10 +1,22 @@
 //! How a gradient becomes a step: `Optimizer`.
 
 mod adam;
+mod adamw;
 mod average;
+mod clip;
+mod dowg;
+mod only;
+mod schedule;
+mod sgd;
 
 pub use adam::Adam;
+pub use adamw::AdamW;
 pub use average::Averaged;
+pub use clip::{ClipNorm, ClipValue};
+pub use dowg::DoWG;
+pub use only::Only;
+pub use schedule::{Schedule, Scheduled};
+pub use sgd::Sgd;
 
 use crate::error::Error;
 use crate::scalar::Scalar;
@@ -51,4 +63,17 @@ pub(crate) fn check_positive(name: &str, value: f64) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::option(name, value, "it must be a positive, finite number"))
+}
+
+/// Refuses a decay that keeps everything or less than nothing.
+pub(crate) fn check_decay(name: &str, value: f64) -> Result<(), Error> {
+    if (0.0..1.0).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::option(name, value, "it must lie in [0, 1)"))
+}
+
+/// Euclidean length.
+pub(crate) fn norm<T: Scalar>(x: &[T]) -> f64 {
+    x.iter().map(|x| x.to_f64() * x.to_f64()).sum::<f64>().sqrt()
 }

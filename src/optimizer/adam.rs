@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Optimizer, check_positive};
+use super::{Optimizer, check_decay, check_positive};
 use crate::error::Error;
 use crate::scalar::Scalar;
 
@@ -10,7 +10,7 @@ use crate::scalar::Scalar;
 ///
 /// ```
 /// use elbo::{Adam, Optimizer};
-/// let mut step = [3.0, -0.001];
+/// let mut step = [3.0f64, -0.001];
 /// Adam::rate(0.1).step(&[0.0, 0.0], &mut step);
 /// assert!((step[0] - 0.1).abs() < 1e-6 && (step[1] + 0.1).abs() < 1e-5);
 /// ```
@@ -55,11 +55,8 @@ impl<T: Scalar> Optimizer<T> for Adam<T> {
     }
     fn check(&self) -> Result<(), Error> {
         check_positive("Adam rate", self.rate)?;
-        for (name, beta) in [("Adam beta1", self.beta1), ("Adam beta2", self.beta2)] {
-            if !(0.0..1.0).contains(&beta) {
-                return Err(Error::option(name, beta, "a decay lies in [0, 1)"));
-            }
-        }
+        check_decay("Adam beta1", self.beta1)?;
+        check_decay("Adam beta2", self.beta2)?;
         check_positive("Adam epsilon", self.epsilon)
     }
 }

@@ -5,3 +5,4 @@ mod support;
 
 mod family;
 mod gradient;
+mod optimizer;
