@@ -3,6 +3,8 @@
 pub mod ascent;
 pub mod autodiff;
 pub mod bijector;
+#[cfg(doctest)]
+mod book;
 pub mod density;
 pub mod error;
 pub mod estimator;

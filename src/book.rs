@@ -1,0 +1,16 @@
+//! The pages of the book and the README, so that `cargo test --doc` runs the code in them.
+
+macro_rules! pages {
+    ($($name:ident = $file:literal,)*) => {
+        $(#[doc = include_str!($file)] struct $name;)*
+    };
+}
+
+pages! {
+    Readme = "../README.md",
+    Introduction = "../book/src/introduction.md",
+    Architecture = "../book/src/architecture.md",
+    Notation = "../book/src/notation.md",
+    Glossary = "../book/src/glossary.md",
+    Corrections = "../book/src/corrections.md",
+}
