@@ -149,6 +149,18 @@ pub enum Error {
         /// What happened and what to do.
         reason: String,
     },
+    /// A result is not as good as was required.
+    #[error("E16 the verdict is {verdict} where {wanted} was required: {reason}; try {remedy}")]
+    Verdict {
+        /// The verdict.
+        verdict: String,
+        /// What was required.
+        wanted: String,
+        /// The first warning.
+        reason: String,
+        /// What to try next.
+        remedy: String,
+    },
 }
 
 impl Error {

@@ -6,6 +6,7 @@ pub mod bijector;
 #[cfg(doctest)]
 mod book;
 pub mod density;
+pub mod diagnostics;
 pub mod error;
 pub mod estimator;
 pub mod family;
@@ -13,6 +14,7 @@ pub mod fit;
 pub mod model;
 pub mod noise;
 pub mod optimizer;
+pub mod posterior;
 pub mod scalar;
 pub(crate) mod scratch;
 pub mod space;
@@ -24,6 +26,7 @@ pub mod warning;
 pub use ascent::{Ascent, GradientAscent, Step};
 pub use autodiff::{Autodiff, LogJoint, Primitive, Real, Var};
 pub use bijector::Support;
+pub use diagnostics::{Checks, Estimate, Summary, Verdict};
 pub use error::Error;
 pub use estimator::{
     GradientEstimator, NonFinite, Reparameterization, ScoreFunction, StickingTheLanding,
@@ -40,6 +43,7 @@ pub use noise::{Purpose, stream};
 pub use optimizer::{
     Adam, AdamW, Averaged, ClipNorm, ClipValue, DoWG, Only, Optimizer, Schedule, Scheduled, Sgd,
 };
+pub use posterior::{Draws, Posterior, Report};
 pub use scalar::Scalar;
 pub use space::{Block, Coordinate, Space};
 pub use stop::{Paired, Stop};

@@ -68,6 +68,8 @@ codes! {
     Checkpoint = "W19",
     /// An option was changed to one that makes sense.
     Adjusted = "W20",
+    /// Importance weights move a mean.
+    MeanShift = "W21",
 }
 
 impl fmt::Display for Code {

@@ -1,0 +1,21 @@
+//! Is it any good? The ELBO with its error, importance weights, a table, a verdict.
+//!
+//! | question | answer |
+//! |---|---|
+//! | how large is the ELBO? | [`elbo`], an [`Estimate`] with its Monte Carlo error |
+//! | how close is `q` to the posterior? | [`psis`]: k-hat and the effective number of draws |
+//! | what would change? | [`Correction`]: shifts of means and sds under importance weights |
+//! | can I use it? | [`Judgement`]: three axes and a [`Verdict`] |
+
+mod elbo;
+mod fidelity;
+mod psis;
+mod summary;
+mod verdict;
+
+pub use elbo::{Estimate, elbo};
+pub use fidelity::{Checks, Examined, Fidelity, Named, examine};
+pub use psis::{Psis, WeightClass, khat_threshold, psis};
+pub use summary::{Correction, Row, Summary};
+pub(crate) use verdict::require;
+pub use verdict::{Ending, Judgement, LOG_SD_LIMIT, SHIFT_LIMIT, Verdict};

@@ -1,0 +1,261 @@
+//! The verdict: how the run ended, how noisy the ELBO is, how close `q` is, and one word for all.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::elbo::Estimate;
+use super::fidelity::{Fidelity, Named};
+use crate::error::Error;
+use crate::fit::Outcome;
+use crate::warning::{Code, Warning};
+
+/// One word for whether a result can be used; the worst compares greatest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Verdict {
+    /// Nothing speaks against it.
+    Good,
+    /// Something does; the warnings say what.
+    UseWithCare,
+    /// The numbers should not be used for anything.
+    DoNotUse,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Verdict::Good => "GOOD",
+            Verdict::UseWithCare => "USE WITH CARE",
+            Verdict::DoNotUse => "DO NOT USE",
+        })
+    }
+}
+
+/// How a run ended, without the details that only the run itself needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ending {
+    /// A stop rule fired.
+    Converged {
+        /// Which, with its numbers.
+        rule: String,
+    },
+    /// The steps ran out.
+    StepLimit,
+    /// An observer said stop.
+    Stopped,
+    /// Too many steps in a row were not finite.
+    Diverged {
+        /// The step.
+        step: usize,
+        /// The point, by name.
+        place: String,
+    },
+    /// No run: `q` came from elsewhere.
+    NotRun,
+}
+
+impl Ending {
+    /// The ending of a run whose coordinates have these names.
+    pub(crate) fn of(outcome: &Outcome, names: &[String]) -> Ending {
+        match outcome {
+            Outcome::Converged { rule } => Ending::Converged { rule: rule.clone() },
+            Outcome::StepLimit => Ending::StepLimit,
+            Outcome::Stopped => Ending::Stopped,
+            Outcome::Diverged { witness } => {
+                let z = names.iter().zip(&witness.draw.z);
+                let mut place: Vec<String> =
+                    z.take(6).map(|(name, z)| format!("{name} = {z:.4}")).collect();
+                if names.len() > place.len() {
+                    place.push("...".to_string());
+                }
+                Ending::Diverged { step: witness.step, place: place.join(", ") }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ending::Converged { rule } => write!(f, "converged: {rule}"),
+            Ending::StepLimit => write!(f, "the steps ran out before a stop rule fired"),
+            Ending::Stopped => write!(f, "stopped from outside"),
+            Ending::Diverged { step, place } => write!(f, "diverged at step {step}, {place}"),
+            Ending::NotRun => write!(f, "no run"),
+        }
+    }
+}
+
+/// A mean that is off by this much, in standard deviations, is not good.
+pub const SHIFT_LIMIT: f64 = 0.3;
+/// A standard deviation whose logarithm is off by this much is not good.
+pub const LOG_SD_LIMIT: f64 = 0.25;
+
+/// Three separate questions, a word for each, and the worst of them.
+///
+/// A flat objective, a small Monte Carlo error and a good approximation are three facts. The one
+/// exception to "the worst of the three": where importance weights of finite variance confirm the
+/// answer itself, it does not matter how the run ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Judgement {
+    /// Whether the run arrived.
+    pub optimisation: Verdict,
+    /// Whether the ELBO is known to half a nat.
+    pub monte_carlo: Verdict,
+    /// Whether `q` is close to the posterior.
+    pub fidelity: Verdict,
+    /// The word.
+    pub verdict: Verdict,
+    /// What was seen, and what to try.
+    pub warnings: Vec<Warning>,
+}
+
+impl Judgement {
+    /// Judges; `family` is the name of `q`'s family, which decides what to try next, and `noticed`
+    /// what the run itself warned of.
+    pub fn new(
+        ending: &Ending,
+        elbo: &Estimate,
+        seen: &Fidelity,
+        family: &str,
+        noticed: &[Warning],
+    ) -> Judgement {
+        let mut warnings = noticed.to_vec();
+        let monte_carlo = match elbo.mcse {
+            m if m < 0.5 => Verdict::Good,
+            m if m.is_finite() => Verdict::UseWithCare,
+            _ => Verdict::DoNotUse,
+        };
+        let optimisation = match ending {
+            Ending::Converged { .. } | Ending::NotRun => Verdict::Good,
+            Ending::StepLimit | Ending::Stopped => {
+                let message = format!("{ending}; the answer may still be moving");
+                let more = "more steps: Options { steps: 2 * steps, .. }, from this q";
+                add(&mut warnings, Warning::new(Code::NotConverged, message).try_this(more));
+                Verdict::UseWithCare
+            }
+            Ending::Diverged { .. } => {
+                let message = format!("{ending}; the last finite q is shown");
+                let less = "a smaller rate, or a start nearer the posterior";
+                add(&mut warnings, Warning::new(Code::NotConverged, message).try_this(less));
+                Verdict::DoNotUse
+            }
+        };
+        let fidelity = judge_fidelity(seen, family, &mut warnings);
+        let confirmed = fidelity == Verdict::Good && seen.khat < 0.5;
+        let ended = match optimisation {
+            Verdict::UseWithCare if confirmed => Verdict::Good,
+            other => other,
+        };
+        let verdict = ended.max(monte_carlo).max(fidelity);
+        Judgement { optimisation, monte_carlo, fidelity, verdict, warnings }
+    }
+}
+
+/// Adds a warning unless the run has said the same.
+fn add(warnings: &mut Vec<Warning>, warning: Warning) {
+    if warnings.iter().all(|w| w.code != warning.code) {
+        warnings.push(warning);
+    }
+}
+
+/// An error unless the verdict is at least as good as wanted.
+pub(crate) fn require(judgement: &Judgement, wanted: Verdict) -> Result<(), Error> {
+    if judgement.verdict <= wanted {
+        return Ok(());
+    }
+    let first = judgement.warnings.first();
+    let reason =
+        first.map_or("the ELBO is too noisy".to_string(), |w| format!("{} {}", w.code, w.message));
+    let remedy = first.and_then(|w| w.actions.first()).cloned();
+    Err(Error::Verdict {
+        verdict: judgement.verdict.to_string(),
+        wanted: wanted.to_string(),
+        reason,
+        remedy: remedy.unwrap_or_else(|| "more draws in the report".to_string()),
+    })
+}
+
+fn judge_fidelity(seen: &Fidelity, family: &str, warnings: &mut Vec<Warning>) -> Verdict {
+    if seen.not_finite > 0 {
+        let message = format!(
+            "log_joint was NaN or +inf at {} of {} draws from the answer",
+            seen.not_finite, seen.draws
+        );
+        let look = "Support of each parameter, and the formula at the edge of it";
+        warnings.push(Warning::new(Code::Rejected, message).try_this(look));
+        return Verdict::DoNotUse;
+    }
+    let mut verdict = Verdict::Good;
+    if seen.outside > 0 {
+        let message = format!(
+            "log_joint was -inf at {} of {} draws: q reaches outside the posterior's support",
+            seen.outside, seen.draws
+        );
+        let declare = "declare the parameter's support (positive, unit, ...) in the Space";
+        warnings.push(Warning::new(Code::AtBoundary, message).try_this(declare));
+        verdict = Verdict::UseWithCare;
+    }
+    if seen.khat >= seen.threshold {
+        warnings.push(heavy_weights(seen, family));
+        verdict =
+            verdict.max(if seen.khat < 1.0 { Verdict::UseWithCare } else { Verdict::DoNotUse });
+    }
+    let size = |n: &Named| n.value.abs() + 2.0 * n.mcse;
+    if let Some(shift) = &seen.shift
+        && size(shift) > SHIFT_LIMIT
+    {
+        if shift.value.abs() - 2.0 * shift.mcse > SHIFT_LIMIT {
+            let message = format!(
+                "importance weights move the mean of `{}` by {:+.2} ± {:.2} sd",
+                shift.name, shift.value, shift.mcse
+            );
+            let richer = richer_family(family);
+            let warning = Warning::new(Code::MeanShift, message).try_this(richer);
+            warnings.push(warning.try_this("more steps, if the run had not converged"));
+        }
+        verdict = verdict.max(Verdict::UseWithCare);
+        if seen.usable() && shift.value.abs() - 2.0 * shift.mcse > 1.0 {
+            verdict = Verdict::DoNotUse;
+        }
+    }
+    if let Some(spread) = &seen.log_sd_ratio {
+        if size(spread) > LOG_SD_LIMIT {
+            verdict = verdict.max(Verdict::UseWithCare);
+        }
+        if spread.value.abs() > LOG_SD_LIMIT && spread.value.abs() > 2.0 * spread.mcse {
+            let word = if spread.value > 0.0 { "small" } else { "large" };
+            let message = format!(
+                "the spread of `{}` is probably too {word}: its sd is likely {:.1} times what q says",
+                spread.name,
+                spread.value.exp()
+            );
+            warnings
+                .push(Warning::new(Code::VarianceDeficit, message).try_this(richer_family(family)));
+        }
+    }
+    verdict
+}
+
+fn heavy_weights(seen: &Fidelity, family: &str) -> Warning {
+    let mut message = format!(
+        "heavy importance weights: k-hat {:.2} is above {:.2} ({} draws, {:.0} of them effective)",
+        seen.khat, seen.threshold, seen.draws, seen.ess
+    );
+    if let Some(shift) = &seen.shift {
+        message += &format!("; most affected is `{}`", shift.name);
+    }
+    Warning::new(Code::HeavyWeights, message).try_this(richer_family(family)).try_this(
+        "a non-centred formula: eta ~ normal(0, 1) and mu + tau * eta instead of theta ~ normal(mu, tau)",
+    )
+}
+
+fn richer_family(family: &str) -> &'static str {
+    if family.starts_with("MeanField") {
+        "FullRankGaussian, which has correlations"
+    } else if family.contains("Gaussian") {
+        "a family that bends: a mixture or a flow"
+    } else {
+        "a richer family"
+    }
+}
