@@ -74,7 +74,16 @@ pub struct Fidelity {
 impl Fidelity {
     /// Whether averages over these weights mean anything.
     pub fn usable(&self) -> bool {
-        self.not_finite == 0 && self.khat < self.threshold && self.shift.is_some()
+        let light = self.khat < self.threshold || self.even();
+        self.not_finite == 0 && light && self.shift.is_some()
+    }
+
+    /// Whether the weights are so even that the shape of their tail does not matter: at least 95 %
+    /// of the draws are effective. By Cauchy and Schwarz no mean then moves by more than
+    /// `sqrt(draws / ess - 1)`, 0.23 standard deviations. k-hat has no scale: where the weights
+    /// pile up at a value and a few lie just above it, it is large though nothing is wrong.
+    pub fn even(&self) -> bool {
+        self.ess >= 0.95 * self.draws as f64
     }
 }
 

@@ -94,7 +94,7 @@ pub const LOG_SD_LIMIT: f64 = 0.25;
 /// Three separate questions, a word for each, and the worst of them.
 ///
 /// A flat objective, a small Monte Carlo error and a good approximation are three facts. The one
-/// exception to "the worst of the three": where importance weights of finite variance confirm the
+/// exception to "the worst of the three": where light or even importance weights confirm the
 /// answer itself, it does not matter how the run ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Judgement {
@@ -142,7 +142,7 @@ impl Judgement {
             }
         };
         let fidelity = judge_fidelity(seen, family, &mut warnings);
-        let confirmed = fidelity == Verdict::Good && seen.khat < 0.5;
+        let confirmed = fidelity == Verdict::Good && (seen.khat < 0.5 || seen.even());
         let ended = match optimisation {
             Verdict::UseWithCare if confirmed => Verdict::Good,
             other => other,
@@ -196,10 +196,10 @@ fn judge_fidelity(seen: &Fidelity, family: &str, warnings: &mut Vec<Warning>) ->
         warnings.push(Warning::new(Code::AtBoundary, message).try_this(declare));
         verdict = Verdict::UseWithCare;
     }
-    if seen.khat >= seen.threshold {
+    if seen.khat >= seen.threshold && !seen.even() {
         warnings.push(heavy_weights(seen, family));
-        verdict =
-            verdict.max(if seen.khat < 1.0 { Verdict::UseWithCare } else { Verdict::DoNotUse });
+        let hopeless = seen.khat >= 1.0 && seen.ess < 0.5 * seen.draws as f64;
+        verdict = verdict.max(if hopeless { Verdict::DoNotUse } else { Verdict::UseWithCare });
     }
     let size = |n: &Named| n.value.abs() + 2.0 * n.mcse;
     if let Some(shift) = &seen.shift
