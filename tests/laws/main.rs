@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod estimator;
 mod family;
 mod gradient;
 mod optimizer;
