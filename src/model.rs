@@ -45,7 +45,8 @@ pub trait Model<T: Scalar = f64> {
     /// Writes one value for each draw in `z` (`dim x S`) into `out` (`S`). Override to share work
     /// between draws.
     fn log_joint_batch(&self, z: &[T], out: &mut [f64]) {
-        for (z, out) in z.chunks_exact(self.dim().max(1)).zip(out) {
+        let d = (z.len() / out.len().max(1)).max(1);
+        for (z, out) in z.chunks_exact(d).zip(out) {
             *out = self.log_joint(z);
         }
     }
@@ -89,13 +90,15 @@ pub trait Differentiable<T: Scalar = f64>: Model<T> {
         grad_z: &mut [T],
         grad_theta: &mut [T],
     ) {
-        let d = self.dim().max(1);
+        let d = (z.len() / out.len().max(1)).max(1);
         for ((z, g), out) in z.chunks_exact(d).zip(grad_z.chunks_exact_mut(d)).zip(out.iter_mut()) {
             *out = self.log_joint_grad(z, g);
         }
         if self.n_theta() > 0 {
-            let weights = vec![T::from_f64(1.0 / out.len() as f64); out.len()];
-            self.add_theta_grad(z, &weights, grad_theta);
+            let shares = [T::from_f64(1.0 / out.len() as f64); 64];
+            for z in z.chunks(64 * d) {
+                self.add_theta_grad(z, &shares[..z.len() / d], grad_theta);
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `Real`: the scalar a model is written over, and `Primitive`: an operation with its own gradient.
 
+use std::cell::Cell;
 use std::fmt::Debug;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
@@ -103,6 +104,12 @@ pub trait Real:
     }
 }
 
+thread_local! {
+    /// A point and a gradient for primitives that take one point at a time; a nested call finds
+    /// none and makes its own.
+    static ONE_POINT: Cell<Vec<f64>> = const { Cell::new(Vec::new()) };
+}
+
 /// A real function of several variables that brings its own gradient, for [`Real::primitive`].
 ///
 /// Closures `Fn(&[f64], &mut [f64]) -> f64` (write the gradient, return the value) are primitives.
@@ -128,17 +135,19 @@ pub trait Primitive: Send + Sync {
     /// `l` is at `i * lanes + l`. Override to share work between points.
     fn value_grad_lanes(&self, lanes: usize, x: &[f64], out: &mut [f64], grad: &mut [f64]) {
         let n = x.len() / lanes.max(1);
-        let mut point = vec![0.0; n];
-        let mut slope = vec![0.0; n];
+        let mut buffer = ONE_POINT.take();
+        buffer.resize(2 * n, 0.0);
+        let (point, slope) = buffer.split_at_mut(n);
         for l in 0..lanes {
             for i in 0..n {
                 point[i] = x[i * lanes + l];
             }
-            out[l] = self.value_grad(&point, &mut slope);
+            out[l] = self.value_grad(point, slope);
             for i in 0..n {
                 grad[i * lanes + l] = slope[i];
             }
         }
+        ONE_POINT.set(buffer);
     }
 
     /// Writes `H(x) v`, the Hessian times a vector. The provided method differences the gradient

@@ -34,6 +34,7 @@ struct Buffers {
     grad: Vec<f64>,
     lane: Vec<f64>,
     log_det: Vec<f64>,
+    theta: Vec<f64>,
 }
 
 thread_local! {
@@ -158,10 +159,11 @@ impl<M: Differentiable> Differentiable for Unconstrained<M> {
         self.each_group(u, columns, |start, lanes, b, ws| {
             let out = &mut out[start..start + lanes];
             if theta_by_hand {
-                let mut part = vec![0.0; grad_theta.len()];
-                self.inner.log_joint_grad_batch(&b.z, out, &mut b.grad, &mut part);
+                b.theta.clear();
+                b.theta.resize(grad_theta.len(), 0.0);
+                self.inner.log_joint_grad_batch(&b.z, out, &mut b.grad, &mut b.theta);
                 let share = lanes as f64 / columns as f64;
-                grad_theta.iter_mut().zip(&part).for_each(|(g, p)| *g += p * share);
+                grad_theta.iter_mut().zip(&b.theta).for_each(|(g, p)| *g += p * share);
             } else {
                 self.inner.log_joint_grad_batch(&b.z, out, &mut b.grad, grad_theta);
             }

@@ -1,0 +1,222 @@
+//! No step allocates after the first: counted by an allocator that counts.
+//!
+//! The allocator is the only unsafe code: it hands every call on to the system's and adds one to a
+//! counter of the calling thread.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+
+use elbo::{
+    Adam, AdamW, Ascent, Averaged, ClipNorm, ClipValue, Differentiable, DoWG, Family,
+    FullRankGaussian, GradientAscent, MeanFieldGaussian, Model, Only, Options, Paired, Real,
+    Reparameterization, Run, Scalar, Schedule, Scheduled, ScoreFunction, Sgd, Space,
+    StickingTheLanding, Stop, Var, density, from_fn,
+};
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+fn count() {
+    // a thread that is ending has no counter any more
+    let _ = ALLOCATIONS.try_with(|n| n.set(n.get() + 1));
+}
+
+// SAFETY: every method hands its arguments on to `System` unchanged; counting touches a `Cell` that
+// is initialised at compile time, so it allocates nothing itself.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        unsafe { System.alloc_zeroed(layout) }
+    }
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        unsafe { System.realloc(at, layout, size) }
+    }
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+fn allocations() -> u64 {
+    ALLOCATIONS.with(Cell::get)
+}
+
+/// Takes `warm` steps, then counts what the next ones allocate.
+#[track_caller]
+fn allocates_nothing_after<T, M, Q, A>(warm: usize, stop: Stop, model: M, q: Q, ascent: A)
+where
+    T: Scalar,
+    Q: Family<T>,
+    A: Ascent<M, Q, T>,
+{
+    let options = Options { steps: warm + 200, stop, ..Options::default() };
+    let mut run = Run::new(model, q, ascent, options).expect("the pair fits");
+    for _ in 0..warm {
+        assert_eq!(run.step(), Ok(None));
+    }
+    let before = allocations();
+    let mut per_step = [0; 200];
+    for count in &mut per_step {
+        let start = allocations();
+        let outcome = run.step();
+        *count = allocations() - start;
+        assert_eq!(outcome, Ok(None));
+    }
+    let total = allocations() - before;
+    let first = per_step.iter().position(|&n| n > 0);
+    assert_eq!(total, 0, "200 steps allocated {total} times, first at {first:?} after {warm}");
+    assert_eq!(run.rejected, 0);
+}
+
+#[track_caller]
+fn allocates_nothing<T, M, Q, A>(model: M, q: Q, ascent: A)
+where
+    T: Scalar,
+    Q: Family<T>,
+    A: Ascent<M, Q, T>,
+{
+    allocates_nothing_after(1, Stop::Budget, model, q, ascent);
+}
+
+fn eight_schools() -> impl Differentiable {
+    let effect = [28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0];
+    let sd = [15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0];
+    let mut space = Space::new();
+    let (mu, tau, eta) = (space.real("mu"), space.positive("tau"), space.reals("eta", 8));
+    from_fn(space, move |z| {
+        let mut lp = density::normal(z[mu], 0.0, 5.0) + density::half_cauchy(z[tau], 5.0);
+        for (j, &eta) in z[eta].iter().enumerate() {
+            lp += density::normal(eta, 0.0, 1.0);
+            lp += density::normal(Var::from(effect[j]), z[mu] + z[tau] * eta, sd[j]);
+        }
+        lp
+    })
+    .unconstrained()
+}
+
+/// A hand-written model with a parameter of its own, on the provided batch methods.
+struct Shifted(f64);
+
+impl<T: Scalar> Model<T> for Shifted {
+    fn space(&self) -> Space {
+        let mut space = Space::new();
+        space.reals("z", 2);
+        space
+    }
+    fn log_joint(&self, z: &[T]) -> f64 {
+        z.iter().map(|z| -0.5 * (z.to_f64() - self.0).powi(2)).sum::<f64>() - self.0 * self.0
+    }
+    fn n_theta(&self) -> usize {
+        1
+    }
+    fn theta(&self, out: &mut [T]) {
+        out[0] = T::from_f64(self.0);
+    }
+    fn set_theta(&mut self, theta: &[T]) {
+        self.0 = theta[0].to_f64();
+    }
+    fn add_theta_grad(&self, z: &[T], weights: &[T], grad: &mut [T]) {
+        for (z, &w) in z.chunks_exact(2).zip(weights) {
+            grad[0] += w * T::from_f64(z[0].to_f64() + z[1].to_f64() - 4.0 * self.0);
+        }
+    }
+}
+
+impl<T: Scalar> Differentiable<T> for Shifted {
+    fn log_joint_grad(&self, z: &[T], grad: &mut [T]) -> f64 {
+        grad.iter_mut().zip(z).for_each(|(g, &z)| *g = T::from_f64(self.0) - z);
+        self.log_joint(z)
+    }
+}
+
+#[test]
+fn estimators() {
+    let q = || MeanFieldGaussian::standard(10);
+    let adam = || Adam::rate(0.01);
+    let path = Reparameterization { draws: 10 };
+    allocates_nothing(eight_schools(), q(), GradientAscent::new(path, adam()));
+    let landing = StickingTheLanding { draws: 100 };
+    allocates_nothing(eight_schools(), q(), GradientAscent::new(landing, adam()));
+    let score = ScoreFunction { draws: 10 };
+    allocates_nothing(eight_schools(), q(), GradientAscent::new(score, adam()));
+}
+
+#[test]
+fn families() {
+    let q = || FullRankGaussian::standard(10);
+    let dowg = || Averaged::new(DoWG::new());
+    let path = Reparameterization { draws: 10 };
+    allocates_nothing(eight_schools(), q(), GradientAscent::new(path, dowg()));
+    let landing = StickingTheLanding { draws: 10 };
+    allocates_nothing(eight_schools(), q(), GradientAscent::new(landing, dowg()));
+    let score = ScoreFunction { draws: 10 };
+    allocates_nothing(eight_schools(), q(), GradientAscent::new(score, Adam::rate(1e-3)));
+}
+
+#[test]
+fn models_with_parameters_of_their_own() {
+    let path = Reparameterization { draws: 100 };
+    let ascent = || GradientAscent::new(path, AdamW::rate(0.01));
+    allocates_nothing::<f64, _, _, _>(Shifted(1.0), MeanFieldGaussian::standard(2), ascent());
+    let ascent = GradientAscent::new(path, AdamW::rate(0.01));
+    allocates_nothing::<f32, _, _, _>(Shifted(1.0), MeanFieldGaussian::standard(2), ascent);
+    let score = GradientAscent::new(ScoreFunction { draws: 4 }, Sgd::rate(0.01));
+    allocates_nothing::<f64, _, _, _>(Shifted(1.0), MeanFieldGaussian::standard(2), score);
+    // more draws than are moved to the natural scale at once
+    let path = GradientAscent::new(Reparameterization { draws: 300 }, Sgd::rate(0.01));
+    let model = Model::<f64>::unconstrained(Shifted(1.0));
+    allocates_nothing(model, MeanFieldGaussian::standard(2), path);
+}
+
+/// A likelihood that brings its own gradient, one point at a time.
+#[test]
+fn primitives() {
+    let mut space = Space::new();
+    let x = space.reals("x", 3);
+    let bowl = Arc::new(|x: &[f64], grad: &mut [f64]| {
+        grad.iter_mut().zip(x).for_each(|(g, x)| *g = -x);
+        -0.5 * x.iter().map(|x| x * x).sum::<f64>()
+    });
+    let model = from_fn(space, move |z| Var::primitive(&z[x], &bowl));
+    let path = GradientAscent::new(StickingTheLanding { draws: 16 }, Adam::rate(0.01));
+    allocates_nothing(model, MeanFieldGaussian::standard(3), path);
+}
+
+#[test]
+fn optimizers() {
+    let schedule = Schedule::Cosine { steps: 100, floor: 0.1 };
+    let clipped = (ClipNorm(10.0), (ClipValue(1.0), Scheduled::new(Adam::rate(0.01), schedule)));
+    let held = (Only(0..5), Averaged::new(Sgd::rate(1e-4).momentum(0.9)));
+    let path = Reparameterization { draws: 4 };
+    let q = || MeanFieldGaussian::standard(10);
+    allocates_nothing(eight_schools(), q(), GradientAscent::new(path, clipped));
+    allocates_nothing(eight_schools(), q(), GradientAscent::new(path, held));
+}
+
+/// The test for stopping allocates once, at its first two checks.
+#[test]
+fn the_paired_test() {
+    let paired = Paired { every: 10, tolerance: Some(1e-9), ..Paired::default() };
+    let path = GradientAscent::new(Reparameterization { draws: 4 }, Averaged::new(DoWG::new()));
+    let q = MeanFieldGaussian::standard(10);
+    allocates_nothing_after(20, Stop::Paired(paired), eight_schools(), q, path);
+}
+
+#[test]
+fn the_counter_counts() {
+    let before = allocations();
+    let boxed = std::hint::black_box(Box::new(1));
+    assert_eq!((allocations() - before, *boxed), (1, 1));
+}
