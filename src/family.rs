@@ -1,10 +1,14 @@
 //! What approximates: `Family`, and what more a family may be able to do.
 
 mod full_rank_gaussian;
+mod low_rank_gaussian;
 mod mean_field_gaussian;
+mod transformed;
 
 pub use full_rank_gaussian::FullRankGaussian;
+pub use low_rank_gaussian::LowRankGaussian;
 pub use mean_field_gaussian::MeanFieldGaussian;
+pub use transformed::{Affine, Bijection, Kept, NaturalScale, Transformed};
 
 use rand::Rng;
 

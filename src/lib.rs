@@ -32,7 +32,8 @@ pub use estimator::{
     GradientEstimator, NonFinite, Reparameterization, ScoreFunction, StickingTheLanding,
 };
 pub use family::{
-    Divergence, Family, FullRankGaussian, MeanFieldGaussian, Reparameterized, Scored, Smooth,
+    Affine, Bijection, Divergence, Family, FullRankGaussian, LowRankGaussian, MeanFieldGaussian,
+    NaturalScale, Reparameterized, Scored, Smooth, Transformed,
 };
 pub use fit::{Fit, Options, Outcome, Run, Witness, fit, fit_with};
 pub use model::{

@@ -65,6 +65,25 @@ pub(crate) fn solve_transposed(l: &[f64], x: &mut [f64]) {
     }
 }
 
+/// `sum_i ln L_ii`
+pub(crate) fn log_det(l: &[f64]) -> f64 {
+    rows(l).map(|row| row[row.len() - 1].ln()).sum()
+}
+
+/// Replaces the lower triangle of a positive definite matrix by its Cholesky factor; not finite
+/// where the matrix is not.
+pub(crate) fn factorize(m: &mut [f64]) {
+    let d = rows(m).count();
+    for i in 0..d {
+        let (above, rest) = m.split_at_mut(len(i));
+        let row = &mut rest[..=i];
+        for (j, upper) in rows(above).enumerate() {
+            row[j] = (row[j] - dot(&row[..j], &upper[..j])) / upper[j];
+        }
+        row[i] = (row[i] - dot(&row[..i], &row[..i])).sqrt();
+    }
+}
+
 /// As a matrix, zeros above the diagonal.
 pub(crate) fn to_matrix(d: usize, l: &[f64]) -> DMatrix<f64> {
     DMatrix::from_fn(d, d, |i, j| if j <= i { l[len(i) + j] } else { 0.0 })
@@ -152,6 +171,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_factor_makes_its_matrix() {
+        let d = 6;
+        let root = DMatrix::from_fn(d, d, |i, j| ((i * 5 + j * 3) % 7) as f64 - 2.0);
+        let m = &root * root.transpose() + DMatrix::identity(d, d);
+        let mut l = pack(d, &m);
+        factorize(&mut l);
+        let l = to_matrix(d, &l);
+        assert!((&l * l.transpose() - &m).amax() < 1e-12 * m.amax());
+    }
+
+    #[test]
     fn products_and_solves_undo_each_other() {
         let d = 7;
         let l: Vec<f64> = (0..len(d)).map(|k| ((k * 7 + 3) % 11) as f64 / 5.0 + 0.3).collect();
@@ -166,5 +196,6 @@ mod tests {
         let mut y = dense.tr_mul(&nalgebra::DVector::from_column_slice(&x)).as_slice().to_vec();
         solve_transposed(&l, &mut y);
         (0..d).for_each(|i| assert!((y[i] - x[i]).abs() < 1e-9));
+        assert!((log_det(&l) - dense.determinant().ln()).abs() < 1e-12);
     }
 }

@@ -133,6 +133,11 @@ impl FullRankGaussian {
         triangle::rows(&self.factor).map(|row| triangle::dot(row, row).sqrt()).collect()
     }
 
+    /// `L` row by row.
+    pub(crate) fn triangle(&self) -> &[f64] {
+        &self.factor
+    }
+
     /// `s`, the logarithm of the diagonal of `L`.
     fn log_diagonal(&self) -> &[f64] {
         &self.lambda[self.dim..2 * self.dim]

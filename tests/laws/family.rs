@@ -7,8 +7,8 @@
 
 use crate::support::{assert_all_close, assert_close, exact_cases, numbers};
 use elbo::{
-    DMatrix, Divergence, Family, FullRankGaussian, MeanFieldGaussian, Purpose, Reparameterized,
-    Scored, Smooth, Support, stream,
+    Affine, DMatrix, Divergence, Family, FullRankGaussian, LowRankGaussian, MeanFieldGaussian,
+    NaturalScale, Purpose, Reparameterized, Scored, Smooth, Space, Support, Transformed, stream,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -139,6 +139,16 @@ fn family<Q: Family + Clone>(q: &Q) {
     every_vector_is_valid(q);
 }
 
+/// Whether a draw was rounded to the boundary of its support, where the density is zero.
+fn on_the_edge<Q: Family>(q: &Q, z: &[f64]) -> bool {
+    let edge = |(i, z): (usize, &f64)| {
+        let mut free = [0.0];
+        q.support(i).unconstrain(&[*z], &mut free);
+        !free[0].is_finite()
+    };
+    z.iter().enumerate().any(edge)
+}
+
 /// Any `lambda` comes back as it was set and gives draws with finite log densities.
 #[track_caller]
 fn every_vector_is_valid<Q: Family + Clone>(q: &Q) {
@@ -150,7 +160,9 @@ fn every_vector_is_valid<Q: Family + Clone>(q: &Q) {
         let mut z = vec![0.0; q.dim() * 50];
         q.sample(&mut stream(seed, Purpose::Data, 1), &mut z);
         for z in z.chunks_exact(q.dim()) {
-            assert!(q.log_prob(z).is_finite(), "log q is {} at its draw {z:?}", q.log_prob(z));
+            let log_q = q.log_prob(z);
+            let rounded = on_the_edge(&q, z) && log_q == f64::NEG_INFINITY;
+            assert!(log_q.is_finite() || rounded, "log q is {log_q} at its draw {z:?}");
         }
     }
 }
@@ -219,7 +231,6 @@ fn reparameterized<Q: Reparameterized + Clone>(q: &Q) {
         let want: Vec<f64> = slopes(&params(&q), objective).iter().map(|g| g + 0.5).collect();
         assert_all_close("pull_back", &grad, &want, SLOPE);
     }
-    transported(q);
 }
 
 /// Draws made by `transport` have the density `log_q` says.
@@ -276,6 +287,7 @@ fn mean_field_gaussian() {
     saved(&q);
     scored(&q);
     reparameterized(&q);
+    transported(&q);
     smooth(&q);
     divergence(&q);
 }
@@ -287,8 +299,159 @@ fn full_rank_gaussian() {
     saved(&q);
     scored(&q);
     reparameterized(&q);
+    transported(&q);
     smooth(&q);
     divergence(&q);
+}
+
+#[test]
+fn low_rank_gaussian() {
+    let q = LowRankGaussian::with_rank(4, 2);
+    family(&q);
+    saved(&q);
+    scored(&q);
+    reparameterized(&q);
+    transported(&q);
+    smooth(&q);
+    divergence(&q);
+}
+
+/// The same distribution, its covariance formed.
+#[test]
+fn low_rank_is_its_full_rank_twin() {
+    let twin = |q: &LowRankGaussian| {
+        FullRankGaussian::new(q.mean().to_vec(), &q.covariance()).expect("a covariance")
+    };
+    let q = at_random(&LowRankGaussian::standard(9), 3, 0.6);
+    let p = at_random(&LowRankGaussian::with_rank(9, 2), 4, 0.6);
+    let (full_q, full_p) = (twin(&q), twin(&p));
+    assert_eq!((q.rank(), q.noise_dim()), (3, 12));
+    assert_all_close("sd", &q.sd(), &full_q.sd(), 1e-12);
+    for z in draws(&q, 1).0.chunks_exact(9).take(20) {
+        assert_close("log_prob", q.log_prob(z), full_q.log_prob(z), 1e-11);
+    }
+    assert_close("KL", q.kl(&p), full_q.kl(&full_p), 1e-11);
+    assert_close("entropy", q.entropy().unwrap(), full_q.entropy().unwrap(), 1e-12);
+}
+
+fn triangle_map() -> Affine {
+    let rows = vec![2.0, -0.7, 0.4, 1.1, 0.3, 1.5];
+    Affine::from_rows(vec![1.0, -2.0, 0.5], rows).expect("a map")
+}
+
+#[test]
+fn affine_image_of_mean_field() {
+    let q = Transformed::new(MeanFieldGaussian::standard(3), triangle_map()).expect("of one size");
+    family(&q);
+    saved(&q);
+    scored(&q);
+    reparameterized(&q);
+    transported(&q);
+    smooth(&q);
+    divergence(&q);
+}
+
+#[test]
+fn affine_image_of_low_rank() {
+    let map = Affine::diagonal(vec![1.0, -2.0, 0.5], &[0.3, 2.0, 5.0]).expect("a map");
+    let base = at_random(&LowRankGaussian::with_rank(3, 1), 8, 0.5);
+    let q = Transformed::new(base.clone(), map).expect("of one size");
+    family(&q);
+    saved(&q);
+    scored(&q);
+    reparameterized(&q);
+    transported(&q);
+    smooth(&q);
+    divergence(&q);
+    let same = base.scaled(&[1.0, -2.0, 0.5], &[0.3, 2.0, 5.0]).expect("positive scales");
+    let (mean, same_mean) = (base.mean(), same.mean());
+    (0..3).for_each(|i| {
+        let (shift, scale) = ([1.0, -2.0, 0.5][i], [0.3, 2.0, 5.0][i]);
+        assert_close("mean", same_mean[i], shift + scale * mean[i], 1e-14);
+    });
+    let z = [0.3, -1.0, 2.0];
+    assert_close("log_prob", q.log_prob(&z), same.log_prob(&z), 1e-12);
+}
+
+/// The image of a full-rank Gaussian, in closed form and through the map.
+#[test]
+fn affine_image_of_full_rank() {
+    let base = at_random(&FullRankGaussian::standard(3), 2, 0.6);
+    let diagonal = Affine::diagonal(vec![0.1, 0.2, 0.3], &[0.5, 2.0, 3.0]).expect("a map");
+    for map in [triangle_map(), diagonal] {
+        let image = base.affine_image(&map).expect("of one size");
+        let through = Transformed::new(base.clone(), map).expect("of one size");
+        for z in draws(&image, 1).0.chunks_exact(3).take(10) {
+            assert_close("log_prob", image.log_prob(z), through.log_prob(z), 1e-12);
+        }
+        assert_close("entropy", image.entropy().unwrap(), through.entropy().unwrap(), 1e-13);
+    }
+}
+
+#[test]
+fn natural_scale() {
+    let mut space = Space::new();
+    space.real("mu");
+    space.positive("tau");
+    space.unit("bias");
+    space.one("angle", Support::Interval(-1.0, 3.0));
+    let map = NaturalScale::new(&space);
+    let q = Transformed::new(FullRankGaussian::standard(4), map).expect("of one size");
+    assert_eq!(q.support(1), Support::Positive);
+    assert_eq!(q.log_prob(&[0.0, -1.0, 0.5, 0.0]), f64::NEG_INFINITY);
+    family(&q);
+    saved(&q);
+    scored(&q);
+    reparameterized(&q);
+    transported(&q);
+    divergence(&q);
+}
+
+/// Blocks whose coordinates are tied: more of them than are free.
+#[test]
+fn natural_scale_of_tied_blocks() {
+    let mut space = Space::new();
+    space.block("w", 3, Support::Simplex);
+    space.block("cut", 2, Support::Ordered);
+    space.correlation_cholesky("L", 2);
+    let q = Transformed::new(LowRankGaussian::standard(5), NaturalScale::new(&space))
+        .expect("of one size");
+    assert_eq!((q.dim(), q.noise_dim()), (8, 8));
+    saved(&q);
+    scored(&q);
+    reparameterized(&q);
+    divergence(&q);
+    let (z, _) = draws(&at_random(&q, 1, 0.5), 1);
+    assert!(z.chunks_exact(8).all(|z| (z[0] + z[1] + z[2] - 1.0).abs() < 1e-14 && z[3] < z[4]));
+}
+
+#[test]
+fn wrong_maps_are_named() {
+    let new = |rows: &[f64]| Affine::from_rows(vec![0.0; 2], rows.to_vec());
+    message(new(&[1.0, 2.0]), &["E03 the triangle has 2", "has 3"]);
+    message(new(&[1.0, f64::NAN, 1.0]), &["E10 A[1, 0] is NaN", "finite"]);
+    message(new(&[1.0, 2.0, 0.0]), &["E10 A[1, 1] is 0", "positive"]);
+    message(Affine::diagonal(vec![0.0], &[-1.0]), &["E10 A[0, 0] is -1", "positive"]);
+    message(Affine::diagonal(vec![f64::NAN], &[1.0]), &["E10 shift[0] is NaN", "finite"]);
+    let upper = DMatrix::from_row_slice(2, 2, &[1.0, 0.5, 0.0, 1.0]);
+    message(Affine::new(vec![0.0; 2], &upper), &["E04", "row 0, column 1 is 0.5"]);
+    let small = MeanFieldGaussian::standard(2);
+    message(
+        Transformed::new(small, triangle_map()),
+        &["E03 the base family has 2 values but the map has 3"],
+    );
+    let map = Affine::diagonal(vec![0.0; 2], &[1.0; 2]).expect("a map");
+    message(FullRankGaussian::standard(3).affine_image(&map), &["E03 the family has 3"]);
+    let one = MeanFieldGaussian::standard(1);
+    let mut space = Space::new();
+    space.positive("tau");
+    let positive = Transformed::new(one, NaturalScale::new(&space)).expect("of one size");
+    let map = Affine::diagonal(vec![0.0], &[1.0]).expect("a map");
+    message(Transformed::new(positive, map), &["E06", "coordinate 0", "covers Positive"]);
+    let (a, b) = (triangle_map(), Affine::diagonal(vec![0.0; 3], &[1.0; 3]).expect("a map"));
+    let q = MeanFieldGaussian::standard(3);
+    let through = |map| Transformed::new(q.clone(), map).expect("of one size");
+    assert!(through(a).kl(&through(b)).is_nan());
 }
 
 #[test]
@@ -353,6 +516,21 @@ fn wrong_covariances_are_named() {
     message(factor(&[1.0, 0.0, 0.5, -1.0]), &["E04", "row 1, column 1 is -1", "positive"]);
     message(factor(&[1.0, 0.0, f64::INFINITY, 1.0]), &["E04", "column 0 is inf", "finite"]);
     assert!(factor(&[1.0, 0.0, 0.5, 2.0]).is_ok());
+}
+
+#[test]
+fn wrong_parts_of_a_low_rank_covariance_are_named() {
+    let w = DMatrix::from_row_slice(2, 1, &[0.5, f64::NAN]);
+    message(LowRankGaussian::from_parts(&[0.0; 2], &[1.0; 2], &w), &["E10 W[1, 0] is NaN"]);
+    message(LowRankGaussian::from_parts(&[0.0; 3], &[1.0; 3], &w), &["E03 the mean has 3"]);
+    message(LowRankGaussian::new(&[0.0; 2], &[1.0, -2.0], 1), &["E10 scale[1] is -2", "positive"]);
+    message(LowRankGaussian::new(&[f64::INFINITY], &[1.0], 1), &["E10 mean[0] is inf", "finite"]);
+    message(LowRankGaussian::new(&[0.0], &[1.0, 2.0], 1), &["E03 the mean has 1", "scale has 2"]);
+    let w = DMatrix::from_row_slice(2, 1, &[0.5, -1.5]);
+    let q = LowRankGaussian::from_parts(&[1.0, 2.0], &[2.0, 3.0], &w).expect("valid");
+    assert_close("covariance", q.covariance()[(0, 1)], -4.5, 1e-14);
+    assert_eq!(q.directions(), w);
+    assert_all_close("scale", q.scale(), &[2.0, 3.0], 1e-15);
 }
 
 #[test]
