@@ -26,8 +26,8 @@ use crate::space::Space;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(from = "Space", into = "Space")]
 pub struct NaturalScale {
-    /// Moved to `R^k`.
-    space: Space,
+    /// Its blocks in `R^k`.
+    moved: Space,
     natural: Space,
     /// Outputs: the natural coordinates, then `log|det J|`.
     program: Program,
@@ -35,7 +35,7 @@ pub struct NaturalScale {
 
 impl PartialEq for NaturalScale {
     fn eq(&self, other: &Self) -> bool {
-        self.space == other.space
+        self.moved == other.moved
     }
 }
 
@@ -54,14 +54,14 @@ impl From<NaturalScale> for Space {
 impl NaturalScale {
     /// The map onto the natural scale of `space`, whose blocks may have been moved or not.
     pub fn new(space: &Space) -> NaturalScale {
-        let (space, natural) = (space.unconstrained(), space.natural());
+        let (moved, natural) = (space.unconstrained(), space.natural());
         let n = natural.dim();
-        let program = record(space.dim(), |u, outputs| {
+        let program = record(moved.dim(), |u, outputs| {
             outputs.resize(n, 0.0.into());
-            let log_det = space.constrain(u, outputs);
+            let log_det = moved.constrain(u, outputs);
             outputs.push(log_det);
         });
-        NaturalScale { space, natural, program }
+        NaturalScale { moved, natural, program }
     }
 
     /// Names and supports of the image.
@@ -72,7 +72,7 @@ impl NaturalScale {
 
 impl Bijection for NaturalScale {
     fn dim(&self) -> usize {
-        self.space.dim()
+        self.moved.dim()
     }
     fn image_dim(&self) -> usize {
         self.natural.dim()
@@ -81,11 +81,11 @@ impl Bijection for NaturalScale {
         self.natural.support(i)
     }
     fn forward(&self, y: &[f64], z: &mut [f64]) -> f64 {
-        self.space.constrain(y, z)
+        self.moved.constrain(y, z)
     }
     fn inverse(&self, z: &[f64], y: &mut [f64]) -> Option<f64> {
-        self.space.unconstrain(z, y).ok()?;
-        Some(with_buffer(z.len(), |z| self.space.constrain(&*y, z)))
+        self.moved.unconstrain(z, y).ok()?;
+        Some(with_buffer(z.len(), |z| self.moved.constrain(&*y, z)))
     }
     fn pull_back(&self, y: &[f64], dz: &[f64], weight: f64, dy: &mut [f64]) {
         with_workspace(|ws| {
