@@ -11,6 +11,7 @@ pub mod error;
 pub mod estimator;
 pub mod family;
 pub mod fit;
+pub(crate) mod minimize;
 pub mod model;
 pub mod noise;
 pub mod optimizer;
