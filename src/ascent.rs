@@ -1,8 +1,10 @@
 //! One move uphill on the ELBO: `Ascent`, and two moves in turn.
 
 mod gradient;
+mod laplace;
 
 pub use gradient::GradientAscent;
+pub use laplace::Laplace;
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};

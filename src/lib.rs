@@ -11,6 +11,7 @@ pub mod error;
 pub mod estimator;
 pub mod family;
 pub mod fit;
+pub mod laplace;
 pub(crate) mod minimize;
 pub mod model;
 pub mod noise;
@@ -24,7 +25,7 @@ pub mod stop;
 pub(crate) mod triangle;
 pub mod warning;
 
-pub use ascent::{Ascent, GradientAscent, Step};
+pub use ascent::{Ascent, GradientAscent, Laplace, Step};
 pub use autodiff::{Autodiff, LogJoint, Primitive, Real, Var};
 pub use bijector::Support;
 pub use diagnostics::{Checks, Estimate, Summary, Verdict};
@@ -38,7 +39,8 @@ pub use family::{
 };
 pub use fit::{Fit, Options, Outcome, Run, Witness, fit, fit_with};
 pub use model::{
-    Differentiable, Model, Subsample, TwiceDifferentiable, Unconstrained, Whitened, from_fn,
+    DifferencedHessian, Differentiable, Model, Subsample, TwiceDifferentiable, Unconstrained,
+    Whitened, from_fn,
 };
 pub use nalgebra::DMatrix;
 pub use noise::{Purpose, stream};

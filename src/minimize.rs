@@ -45,7 +45,6 @@ pub(crate) struct Minimum {
     pub value: f64,
     pub gradient: Vec<f64>,
     pub evaluations: usize,
-    pub iterations: u64,
     pub ending: Ending,
     /// The solver's own reason for stopping, with numbers.
     pub reason: String,
@@ -180,7 +179,7 @@ pub(crate) fn minimize(
     let size = length(&best.gradient);
     let reason = format!("{words} (L-BFGS: gradient {size:.1e} after {iterations} iterations)");
     let Place { point, value, gradient } = best;
-    Some(Minimum { point, value, gradient, evaluations, iterations, ending, reason })
+    Some(Minimum { point, value, gradient, evaluations, ending, reason })
 }
 
 /// One run of the solver without a history: how many iterations, and why it stopped.

@@ -1,9 +1,11 @@
 //! What is fitted: `Model`, and what more a model may be able to do.
 
+mod differenced;
 mod from_fn;
 mod unconstrained;
 mod whitened;
 
+pub use differenced::DifferencedHessian;
 pub use from_fn::{FromFn, from_fn};
 pub use unconstrained::Unconstrained;
 pub use whitened::Whitened;

@@ -1,7 +1,9 @@
 //! `Differentiable`: the gradient is the slope, a batch is its columns; `TwiceDifferentiable` too.
 
 use crate::support::assert_close;
-use elbo::{Model, Space, TwiceDifferentiable, Var, Whitened, density, from_fn};
+use elbo::{
+    DifferencedHessian, Model, Space, TwiceDifferentiable, Var, Whitened, density, from_fn,
+};
 
 /// Gradient and Hessian product against central differences, batch against columns.
 #[track_caller]
@@ -81,4 +83,9 @@ fn whitened() {
     let row = |i: usize| (0..=i).map(move |j| if i == j { 0.5 } else { 0.1 / (1 + i + j) as f64 });
     let rows = (0..10).flat_map(row).collect();
     differentiable(&Whitened::new(eight_schools(), vec![0.3; 10], rows), &points(5, 10));
+}
+
+#[test]
+fn differenced() {
+    differentiable(&DifferencedHessian::new(eight_schools()), &points(5, 10));
 }

@@ -1,0 +1,6 @@
+//! Moves without noise against answers known in closed form.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod laplace;
