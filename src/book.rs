@@ -9,6 +9,9 @@ macro_rules! pages {
 pages! {
     Readme = "../README.md",
     Introduction = "../book/src/introduction.md",
+    Identity = "../book/src/02-identity.md",
+    Faces = "../book/src/03-faces.md",
+    Prior = "../book/src/04-prior.md",
     Architecture = "../book/src/architecture.md",
     Notation = "../book/src/notation.md",
     Glossary = "../book/src/glossary.md",

@@ -43,7 +43,7 @@ pub struct Figure {
     x: String,
     y: String,
     log: (bool, bool),
-    limits: (Option<(f64, f64)>, Option<(f64, f64)>),
+    limits: [Option<(f64, f64)>; 2],
     categories: Vec<String>,
     equal: bool,
     series: Vec<Series>,
@@ -52,7 +52,7 @@ pub struct Figure {
 impl Figure {
     /// An empty figure. The title is also what a screen reader says.
     pub fn new(title: &str) -> Figure {
-        let limits = (None, None);
+        let limits = [None, None];
         let (title, x, y) = (title.to_string(), String::new(), String::new());
         let (categories, series) = (Vec::new(), Vec::new());
         Figure { title, x, y, log: (false, false), limits, categories, equal: false, series }
@@ -75,12 +75,12 @@ impl Figure {
     }
     /// Fixes the range of the horizontal axis.
     pub fn x_from(mut self, low: f64, high: f64) -> Self {
-        self.limits.0 = Some((low, high));
+        self.limits[0] = Some((low, high));
         self
     }
     /// Fixes the range of the vertical axis.
     pub fn y_from(mut self, low: f64, high: f64) -> Self {
-        self.limits.1 = Some((low, high));
+        self.limits[1] = Some((low, high));
         self
     }
     /// Names instead of the numbers 0, 1, 2, .. on the horizontal axis.
@@ -175,7 +175,10 @@ impl Figure {
         text
     }
 
-    fn draw(&self, root: &DrawingArea<SVGBackend, Shift>) -> Result<(), Box<dyn std::error::Error>> {
+    fn draw(
+        &self,
+        root: &DrawingArea<SVGBackend, Shift>,
+    ) -> Result<(), Box<dyn std::error::Error>> {
         let text = |size: u32| ("sans-serif", size).into_font().color(&INK);
         let legend_rows = self.legend_rows();
         let top = FONT + 26 + legend_rows.len() as u32 * (FONT + 14);
@@ -242,7 +245,8 @@ impl Figure {
                     chart.draw_series([Polygon::new(outline, colour.mix(0.25))])?;
                 }
                 Shape::Boxes => {
-                    let bar = |c: &[(f64, f64)]| Rectangle::new([c[0], c[1]], colour.mix(0.8).filled());
+                    let bar =
+                        |c: &[(f64, f64)]| Rectangle::new([c[0], c[1]], colour.mix(0.8).filled());
                     chart.draw_series(points.chunks_exact(2).map(bar))?;
                 }
             }
@@ -304,14 +308,15 @@ impl Figure {
     /// The ranges of both axes: as fixed, or what the data take with a little air around.
     fn ranges(&self) -> ((f64, f64), (f64, f64)) {
         let points = || self.series.iter().flat_map(|s| s.points.iter().map(|&p| self.place(p)));
-        let xs = extent(points().map(|p| p.0), if self.categories.is_empty() { 0.02 } else { 0.05 });
+        let xs =
+            extent(points().map(|p| p.0), if self.categories.is_empty() { 0.02 } else { 0.05 });
         let ys = extent(points().map(|p| p.1), 0.05);
         let fixed = |range: Option<(f64, f64)>, log: bool| {
             range.map(|(a, b)| if log { (a.log10(), b.log10()) } else { (a, b) })
         };
         (
-            fixed(self.limits.0, self.log.0).unwrap_or(xs),
-            fixed(self.limits.1, self.log.1).unwrap_or(ys),
+            fixed(self.limits[0], self.log.0).unwrap_or(xs),
+            fixed(self.limits[1], self.log.1).unwrap_or(ys),
         )
     }
 

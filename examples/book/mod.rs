@@ -4,7 +4,7 @@
 //! and with `ELBO_FIGURES=check` fails instead. Numbers may differ by one and a half units of
 //! their last printed digit, because the mathematics library of another platform may round
 //! differently.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 mod figure;
 
@@ -42,7 +42,8 @@ fn settle(path: &str, now: &str) {
         std::env::var("ELBO_FIGURES").as_deref() != Ok("check"),
         "book/src/{path} is out of date ({reason}); run this example without ELBO_FIGURES=check and commit the file"
     );
-    if let Err(error) = fs::write(&file, now) {
+    let folder = file.parent().map_or(Ok(()), fs::create_dir_all);
+    if let Err(error) = folder.and_then(|()| fs::write(&file, now)) {
         eprintln!("book/src/{path} was not written: {error}");
     }
 }
@@ -62,9 +63,9 @@ fn tokens(text: &str) -> Vec<&str> {
     let bytes = text.as_bytes();
     let numeric = |i: usize| bytes[i].is_ascii_digit() || bytes[i] == b'.';
     let mut cuts = vec![0];
-    cuts.extend((1..bytes.len()).filter(|&i| {
-        text.is_char_boundary(i) && numeric(i) != numeric(i - 1)
-    }));
+    cuts.extend(
+        (1..bytes.len()).filter(|&i| text.is_char_boundary(i) && numeric(i) != numeric(i - 1)),
+    );
     cuts.push(bytes.len());
     cuts.windows(2).map(|w| &text[w[0]..w[1]]).collect()
 }
@@ -74,4 +75,12 @@ fn same(a: &str, b: &str) -> bool {
     let (Ok(x), Ok(y)) = (a.parse::<f64>(), b.parse::<f64>()) else { return a == b };
     let digits = |s: &str| s.find('.').map_or(0, |dot| s.len() - dot - 1);
     (x - y).abs() <= 1.5 * 10f64.powi(-(digits(a).min(digits(b)) as i32))
+}
+
+/// The integral of `f` over `[from, to]` by the trapezoidal rule with `points` points. For a smooth
+/// function that has died away at both ends the error falls faster than any power of the spacing.
+pub fn integrate(from: f64, to: f64, points: usize, f: impl Fn(f64) -> f64) -> f64 {
+    let step = (to - from) / (points - 1) as f64;
+    let inner: f64 = (1..points - 1).map(|i| f(from + step * i as f64)).sum();
+    step * (inner + 0.5 * (f(from) + f(to)))
 }

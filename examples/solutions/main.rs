@@ -1,0 +1,16 @@
+//! Solutions of the exercises in the book: one module a chapter, one function an exercise.
+
+#[path = "../book/mod.rs"]
+mod book;
+mod faces;
+mod identity;
+mod prior_vs_q;
+
+fn main() -> Result<(), elbo::Error> {
+    println!("Do the solutions of the exercises hold?");
+    identity::solutions();
+    faces::solutions()?;
+    prior_vs_q::solutions()?;
+    println!("OK: every solution holds");
+    Ok(())
+}
