@@ -11,6 +11,7 @@ pub mod error;
 pub mod estimator;
 pub mod family;
 pub mod fit;
+pub mod infer;
 pub mod laplace;
 pub(crate) mod minimize;
 pub mod model;
@@ -38,6 +39,7 @@ pub use family::{
     NaturalScale, Reparameterized, Scored, Smooth, Transformed,
 };
 pub use fit::{Fit, Options, Outcome, Run, Witness, fit, fit_with};
+pub use infer::{Gaussian, InferOptions, infer, infer_with};
 pub use model::{
     DifferencedHessian, Differentiable, Model, Subsample, TwiceDifferentiable, Unconstrained,
     Whitened, from_fn,

@@ -37,6 +37,9 @@ pub struct Report {
     pub steps: usize,
     /// Steps rejected because a draw was not finite.
     pub rejected: usize,
+    /// Gradients of the log joint that the run computed, where it counted them; else 0.
+    #[serde(default)]
+    pub gradients: usize,
     /// The seed of the run.
     pub seed: u64,
     /// Wall-clock seconds of the run.
@@ -140,6 +143,7 @@ impl<M: Model, Q: Family + Clone> Fit<M, Q> {
             ending,
             steps: self.trace.len(),
             rejected: self.rejected,
+            gradients: 0,
             seed: self.seed,
             seconds: self.seconds,
             theta,

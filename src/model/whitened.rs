@@ -53,6 +53,11 @@ impl<M: Model> Whitened<M> {
         Whitened { inner, shift, rows, log_det }
     }
 
+    /// The model inside.
+    pub fn into_inner(self) -> M {
+        self.inner
+    }
+
     /// The point in the inner model's coordinates.
     fn image(&self, w: &[f64], z: &mut [f64]) {
         self.direction(w, z);

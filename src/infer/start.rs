@@ -1,0 +1,192 @@
+//! Where `infer` begins: the normal around the best of several modes, or a rough mean-field fit.
+
+use rand::distr::{Distribution, Uniform};
+
+use crate::ascent::GradientAscent;
+use crate::error::Error;
+use crate::estimator::StickingTheLanding;
+use crate::family::MeanFieldGaussian;
+use crate::fit::{Options, fit};
+use crate::laplace::{ModeOptions, curvature, mode, start};
+use crate::model::{Model, TwiceDifferentiable, Unconstrained};
+use crate::noise::{Purpose, fill_normal, stream};
+use crate::optimizer::{Averaged, DoWG};
+use crate::special::LN_SQRT_2PI;
+use crate::stop::{Paired, Stop};
+use crate::triangle;
+use crate::warning::{Code, Warning};
+
+/// From how many points modes are looked for; one of them is the origin.
+const STARTS: u64 = 4;
+/// Up to this many coordinates; above, two.
+const SMALL: usize = 50;
+/// Draws an ELBO of a candidate.
+const DRAWS: usize = 200;
+/// A mode whose Laplace evidence is further than this many nats below the best is not reported.
+const RIVAL: f64 = 3.0;
+/// Draws a step and the most steps of the rough fit.
+const ROUGH: (usize, usize) = (16, 500);
+
+/// A point and a scale around it.
+pub(super) struct Start {
+    pub center: Vec<f64>,
+    /// The lower triangle of the scale, row by row.
+    pub rows: Vec<f64>,
+    /// Gradients and Hessian products that it took to find.
+    pub evaluations: usize,
+    pub warnings: Vec<Warning>,
+}
+
+/// A normal that may be a start.
+struct Candidate {
+    center: Vec<f64>,
+    rows: Vec<f64>,
+    /// Its ELBO.
+    elbo: f64,
+    /// Laplace's approximation to the log evidence.
+    evidence: f64,
+}
+
+/// Looks for modes, and falls back on a rough fit where the normals around them are no good.
+///
+/// # Errors
+/// No finite start (E05), a coordinate without a prior (E08), an objective that is unbounded for
+/// the rough fit too (E07).
+pub(super) fn find<M: TwiceDifferentiable>(
+    model: Unconstrained<M>,
+    seed: u64,
+) -> Result<(Unconstrained<M>, Start), Error> {
+    let origin = start(&model, None, seed)?;
+    let (mut modes, mut evaluations, unbounded) = modes(&model, &origin, seed)?;
+    modes.sort_by(|a, b| b.elbo.total_cmp(&a.elbo));
+    let warnings: Vec<Warning> = rivals(&model, &modes).into_iter().collect();
+    // An ELBO close to what the curvature promises: the posterior is near that normal.
+    let slack = 0.5 + 0.05 * model.dim() as f64;
+    let (model, best) = match modes.into_iter().next() {
+        Some(best) if best.elbo > best.evidence - slack => (model, best),
+        best => {
+            let (model, rough, gradients) = rough(model, &origin, seed)?;
+            evaluations += gradients;
+            let better = best.filter(|b| b.elbo > rough.elbo || !rough.elbo.is_finite());
+            let best = better.unwrap_or(rough);
+            match unbounded {
+                Some(error) if !best.elbo.is_finite() => return Err(error),
+                _ => (model, best),
+            }
+        }
+    };
+    Ok((model, Start { center: best.center, rows: best.rows, evaluations, warnings }))
+}
+
+/// The normals around the modes that can be reached, how many evaluations they took, and the error
+/// of a climb that had no end.
+#[allow(clippy::type_complexity)]
+fn modes<M: TwiceDifferentiable>(
+    model: &Unconstrained<M>,
+    origin: &[f64],
+    seed: u64,
+) -> Result<(Vec<Candidate>, usize, Option<Error>), Error> {
+    let d = model.dim();
+    let (mut found, mut evaluations, mut unbounded) = (Vec::new(), 0, None);
+    let uniform = Uniform::new(-2.0, 2.0);
+    for k in 0..if d <= SMALL { STARTS } else { 2 } {
+        let mut at = origin.to_vec();
+        if k > 0
+            && let Ok(uniform) = uniform
+        {
+            let mut rng = stream(seed, Purpose::Start, 1_000 + k);
+            at.iter_mut().for_each(|z| *z = uniform.sample(&mut rng));
+            if start(model, Some(&at), seed).is_err() {
+                continue;
+            }
+        }
+        let top = match mode(model, &at, &ModeOptions::default()) {
+            Ok(top) => top,
+            Err(error @ Error::Improper { .. }) => return Err(error),
+            Err(error) => {
+                unbounded = Some(error);
+                continue;
+            }
+        };
+        evaluations += top.evaluations;
+        if !top.arrived {
+            continue;
+        }
+        let around = match curvature(model, &top.z) {
+            Err(error @ Error::Improper { .. }) => return Err(error),
+            Err(_) => continue,
+            Ok(around) => around,
+        };
+        evaluations += d;
+        if around.repaired.is_none() {
+            let evidence = around.log_evidence(top.log_joint);
+            let elbo = elbo(model, &top.z, &around.factor, seed);
+            found.push(Candidate { center: top.z, rows: around.factor, elbo, evidence });
+        }
+    }
+    Ok((found, evaluations, unbounded))
+}
+
+/// The ELBO of the normal with this mean and factor; the same noise for every candidate.
+fn elbo<M: Model>(model: &M, center: &[f64], rows: &[f64], seed: u64) -> f64 {
+    let d = center.len();
+    let mut eps = vec![0.0; d * DRAWS];
+    let mut z = vec![0.0; d * DRAWS];
+    fill_normal(&mut stream(seed, Purpose::Start, 2_000), &mut eps);
+    for (eps, z) in eps.chunks_exact(d).zip(z.chunks_exact_mut(d)) {
+        triangle::multiply(rows, eps, z);
+        triangle::add_scaled(1.0, center, z);
+    }
+    let mut log_p = vec![0.0; DRAWS];
+    model.log_joint_batch(&z, &mut log_p);
+    let spread: f64 = triangle::rows(rows).map(|row| row[row.len() - 1].ln()).sum();
+    let value = log_p.iter().sum::<f64>() / DRAWS as f64 + spread + d as f64 * (0.5 + LN_SQRT_2PI);
+    if value.is_nan() { f64::NEG_INFINITY } else { value }
+}
+
+/// A mean-field fit from the origin, and how many gradients it took.
+fn rough<M: TwiceDifferentiable>(
+    model: Unconstrained<M>,
+    origin: &[f64],
+    seed: u64,
+) -> Result<(Unconstrained<M>, Candidate, usize), Error> {
+    let (draws, steps) = ROUGH;
+    let q = MeanFieldGaussian::new(origin.to_vec(), &vec![0.1; origin.len()])?;
+    let ascent = GradientAscent::new(StickingTheLanding { draws }, Averaged::new(DoWG::new()));
+    let stop = Stop::Paired(Paired { every: 100, ..Paired::default() });
+    let fit = fit(model, q, ascent, Options { steps, seed, stop, ..Options::default() })?;
+    let center = fit.q.mean().to_vec();
+    let mut rows = Vec::new();
+    for (i, sd) in fit.q.sd().iter().enumerate() {
+        rows.extend(std::iter::repeat_n(0.0, i));
+        rows.push(*sd);
+    }
+    let elbo = elbo(&fit.model, &center, &rows, seed);
+    let gradients = fit.trace.len() * draws;
+    Ok((fit.model, Candidate { center, rows, elbo, evidence: elbo }, gradients))
+}
+
+/// A warning where another mode is about as good as the best, which comes first.
+fn rivals<M: Model>(model: &M, modes: &[Candidate]) -> Option<Warning> {
+    let (best, others) = modes.split_first()?;
+    let names = model.space().coordinate_names();
+    for other in others.iter().filter(|o| o.evidence > best.evidence - RIVAL) {
+        // how far away, in units of the best one's own scale
+        let mut away: Vec<f64> =
+            other.center.iter().zip(&best.center).map(|(o, b)| o - b).collect();
+        triangle::solve(&best.rows, &mut away);
+        if triangle::dot(&away, &away) < 1.0 {
+            continue;
+        }
+        let moved = |i: &usize| (other.center[*i] - best.center[*i]).abs();
+        let most = (0..names.len()).max_by(|a, b| moved(a).total_cmp(&moved(b)))?;
+        let message = format!(
+            "another mode is about as good: `{}` is {:.4} there and {:.4} in the answer (Laplace \
+             log evidence {:.2} and {:.2}); one Gaussian describes one of them",
+            names[most], other.center[most], best.center[most], other.evidence, best.evidence
+        );
+        let order = "an ordered support where labels can be exchanged, a prior that chooses";
+        return Some(Warning::new(Code::Multimodal, message).try_this(order));
+    }
+    None
+}
