@@ -331,8 +331,12 @@ impl<Q> fmt::Display for Posterior<Q> {
         write!(f, "\nverdict: {}", j.verdict)?;
         write!(f, "\n  optimisation  {}: {}", j.optimisation, r.ending)?;
         write!(f, "\n  Monte Carlo   {}: ELBO ± {:.1e} nats", j.monte_carlo, r.elbo.mcse)?;
-        write!(f, "\n  fidelity      {}: k-hat {:.2}", j.fidelity, seen.khat)?;
-        write!(f, " (limit {:.2}), {:.0} effective draws", seen.threshold, seen.ess)?;
+        write!(f, "\n  fidelity      {}: {:.0} of {} ", j.fidelity, seen.ess, seen.draws)?;
+        write!(f, "draws effective, k-hat {:.2}", seen.khat)?;
+        match seen.even() {
+            true => write!(f, " (of no concern: the weights are even)")?,
+            false => write!(f, " (limit {:.2})", seen.threshold)?,
+        }
         if let (Some(shift), Some(spread)) = (&seen.shift, &seen.log_sd_ratio) {
             write!(f, "\n                largest shift {:+.2} sd ({})", shift.value, shift.name)?;
             write!(f, ", sd change x{:.2} ({})", spread.value.exp(), spread.name)?;

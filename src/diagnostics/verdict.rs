@@ -91,6 +91,11 @@ pub const SHIFT_LIMIT: f64 = 0.3;
 /// A standard deviation whose logarithm is off by this much is not good.
 pub const LOG_SD_LIMIT: f64 = 0.25;
 
+/// The share of draws that must be effective. Where q is far too narrow in a direction, the draws
+/// that would show it are missing; on normals with equal correlations, in 2 to 100 dimensions,
+/// k-hat alone let sds pass that were off by up to `e^0.45`, this share let none pass `e^0.25`.
+const OVERLAP: f64 = 0.2;
+
 /// Three separate questions, a word for each, and the worst of them.
 ///
 /// A flat objective, a small Monte Carlo error and a good approximation are three facts. The one
@@ -201,6 +206,16 @@ fn judge_fidelity(seen: &Fidelity, family: &str, warnings: &mut Vec<Warning>) ->
         let hopeless = seen.khat >= 1.0 && seen.ess < 0.5 * seen.draws as f64;
         verdict = verdict.max(if hopeless { Verdict::DoNotUse } else { Verdict::UseWithCare });
     }
+    let heavy = verdict != Verdict::Good;
+    if !heavy && seen.ess < OVERLAP * seen.draws as f64 {
+        let message = format!(
+            "only {:.0} of {} draws are effective: q and the posterior overlap too little to \
+             confirm every mean and sd",
+            seen.ess, seen.draws
+        );
+        warnings.push(Warning::new(Code::TooFewDraws, message).try_this(richer_family(family)));
+        verdict = Verdict::UseWithCare;
+    }
     let size = |n: &Named| n.value.abs() + 2.0 * n.mcse;
     if let Some(shift) = &seen.shift
         && size(shift) > SHIFT_LIMIT
@@ -226,8 +241,9 @@ fn judge_fidelity(seen: &Fidelity, family: &str, warnings: &mut Vec<Warning>) ->
         if spread.value.abs() > LOG_SD_LIMIT && spread.value.abs() > 2.0 * spread.mcse {
             let word = if spread.value > 0.0 { "small" } else { "large" };
             let message = format!(
-                "the spread of `{}` is probably too {word}: its sd is likely {:.1} times what q says",
+                "the spread of `{}` is too {word}: its sd is {} {:.2} times what q says",
                 spread.name,
+                if seen.usable() { "about" } else { "at least" },
                 spread.value.exp()
             );
             warnings
