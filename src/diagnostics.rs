@@ -7,15 +7,21 @@
 //! | what would change? | [`Correction`]: shifts of means and sds under importance weights |
 //! | can I use it? | [`Judgement`]: three axes and a [`Verdict`] |
 
+mod bounds;
 mod elbo;
 mod fidelity;
 mod psis;
+mod quadrature;
+mod regression;
 mod summary;
 mod verdict;
 
+pub use bounds::{ElboTerms, PriorAndLikelihood, elbo_terms, iwae_bound, log_mean_exp};
 pub use elbo::{Estimate, elbo};
 pub use fidelity::{Checks, Examined, Fidelity, Named, examine};
 pub use psis::{Psis, WeightClass, khat_threshold, psis};
+pub use quadrature::{Quadrature, quadrature};
+pub use regression::elbo_by_regression;
 pub use summary::{Correction, Row, Summary};
 pub(crate) use verdict::require;
 pub use verdict::{Ending, Judgement, LOG_SD_LIMIT, SHIFT_LIMIT, Verdict};

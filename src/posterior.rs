@@ -313,6 +313,29 @@ impl<Q: DeserializeOwned> Posterior<Q> {
     }
 }
 
+/// The line broken at spaces into lines of at most 100 characters, all but the first indented.
+fn wrapped(line: &str, indent: &str) -> String {
+    let (mut out, mut width) = (String::new(), 0);
+    let first = line.len() - line.trim_start().len();
+    for (i, word) in line.trim_start().split(' ').enumerate() {
+        let n = word.chars().count();
+        if i == 0 {
+            out.push_str(&line[..first]);
+            width = first;
+        } else if width + 1 + n > 100 {
+            out.push('\n');
+            out.push_str(indent);
+            width = indent.len();
+        } else {
+            out.push(' ');
+            width += 1;
+        }
+        out.push_str(word);
+        width += n;
+    }
+    out
+}
+
 /// Header, ELBO, table, verdict on three axes, warnings.
 impl<Q> fmt::Display for Posterior<Q> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -329,7 +352,8 @@ impl<Q> fmt::Display for Posterior<Q> {
         write!(f, "\n{}", r.summary)?;
         let j = &r.judgement;
         write!(f, "\nverdict: {}", j.verdict)?;
-        write!(f, "\n  optimisation  {}: {}", j.optimisation, r.ending)?;
+        let ending = format!("  optimisation  {}: {}", j.optimisation, r.ending);
+        write!(f, "\n{}", wrapped(&ending, "                "))?;
         write!(f, "\n  Monte Carlo   {}: ELBO ± {:.1e} nats", j.monte_carlo, r.elbo.mcse)?;
         write!(f, "\n  fidelity      {}: {:.0} of {} ", j.fidelity, seen.ess, seen.draws)?;
         write!(f, "draws effective, k-hat {:.2}", seen.khat)?;
@@ -342,7 +366,9 @@ impl<Q> fmt::Display for Posterior<Q> {
             write!(f, ", sd change x{:.2} ({})", spread.value.exp(), spread.name)?;
         }
         for warning in &j.warnings {
-            write!(f, "\n{warning}")?;
+            for line in warning.to_string().lines() {
+                write!(f, "\n{}", wrapped(line, "    "))?;
+            }
         }
         Ok(())
     }
