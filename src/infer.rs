@@ -10,7 +10,7 @@ use std::time::Instant;
 use crate::ascent::GradientAscent;
 use crate::error::Error;
 use crate::estimator::{StickingTheLanding, check_draws};
-use crate::family::{Affine, FullRankGaussian, LowRankGaussian, Smooth, Transformed};
+use crate::family::{FullRankGaussian, LowRankGaussian, Smooth, Transformed};
 use crate::fit::{Fit, Options, fit};
 use crate::model::{Model, TwiceDifferentiable, Unconstrained, Whitened};
 use crate::optimizer::{Averaged, DoWG};
@@ -90,8 +90,8 @@ pub fn infer_with<M: TwiceDifferentiable>(
         return Err(Error::Space { reason });
     }
     let (model, start) = start::find(model, options.seed)?;
-    let map = Affine::from_rows(start.center.clone(), start.rows.clone())?;
-    let white = Whitened::new(model, start.center, start.rows);
+    let map = start.map.clone();
+    let white = Whitened::new(model, start.map)?;
     let mut fitted = if d <= FULL_RANK {
         let fit = climb(white, FullRankGaussian::standard(d), options)?;
         let q = Gaussian::FullRank(fit.q.affine_image(&map)?);

@@ -5,7 +5,7 @@ use rand::distr::{Distribution, Uniform};
 use crate::ascent::GradientAscent;
 use crate::error::Error;
 use crate::estimator::StickingTheLanding;
-use crate::family::MeanFieldGaussian;
+use crate::family::{Affine, Bijection, MeanFieldGaussian};
 use crate::fit::{Options, fit};
 use crate::laplace::{ModeOptions, curvature, mode, start};
 use crate::model::{Model, TwiceDifferentiable, Unconstrained};
@@ -13,13 +13,14 @@ use crate::noise::{Purpose, fill_normal, stream};
 use crate::optimizer::{Averaged, DoWG};
 use crate::special::LN_SQRT_2PI;
 use crate::stop::{Paired, Stop};
-use crate::triangle;
 use crate::warning::{Code, Warning};
 
 /// From how many points modes are looked for; one of them is the origin.
 const STARTS: u64 = 4;
 /// Up to this many coordinates; above, two.
 const SMALL: usize = 50;
+/// Above this many coordinates no curvature is computed: its matrix would outgrow everything else.
+const DENSE: usize = 1_000;
 /// Draws an ELBO of a candidate.
 const DRAWS: usize = 200;
 /// A mode whose Laplace evidence is further than this many nats below the best is not reported.
@@ -29,9 +30,7 @@ const ROUGH: (usize, usize) = (16, 500);
 
 /// A point and a scale around it.
 pub(super) struct Start {
-    pub center: Vec<f64>,
-    /// The lower triangle of the scale, row by row.
-    pub rows: Vec<f64>,
+    pub map: Affine,
     /// Gradients and Hessian products that it took to find.
     pub evaluations: usize,
     pub warnings: Vec<Warning>,
@@ -39,8 +38,7 @@ pub(super) struct Start {
 
 /// A normal that may be a start.
 struct Candidate {
-    center: Vec<f64>,
-    rows: Vec<f64>,
+    map: Affine,
     /// Its ELBO.
     elbo: f64,
     /// Laplace's approximation to the log evidence.
@@ -75,7 +73,7 @@ pub(super) fn find<M: TwiceDifferentiable>(
             }
         }
     };
-    Ok((model, Start { center: best.center, rows: best.rows, evaluations, warnings }))
+    Ok((model, Start { map: best.map, evaluations, warnings }))
 }
 
 /// The normals around the modes that can be reached, how many evaluations they took, and the error
@@ -89,7 +87,8 @@ fn modes<M: TwiceDifferentiable>(
     let d = model.dim();
     let (mut found, mut evaluations, mut unbounded) = (Vec::new(), 0, None);
     let uniform = Uniform::new(-2.0, 2.0);
-    for k in 0..if d <= SMALL { STARTS } else { 2 } {
+    let starts = if d <= SMALL { STARTS } else { 2 };
+    for k in 0..if d <= DENSE { starts } else { 0 } {
         let mut at = origin.to_vec();
         if k > 0
             && let Ok(uniform) = uniform
@@ -120,27 +119,25 @@ fn modes<M: TwiceDifferentiable>(
         evaluations += d;
         if around.repaired.is_none() {
             let evidence = around.log_evidence(top.log_joint);
-            let elbo = elbo(model, &top.z, &around.factor, seed);
-            found.push(Candidate { center: top.z, rows: around.factor, elbo, evidence });
+            let map = Affine::from_rows(top.z, around.factor)?;
+            found.push(Candidate { elbo: elbo(model, &map, seed), map, evidence });
         }
     }
     Ok((found, evaluations, unbounded))
 }
 
-/// The ELBO of the normal with this mean and factor; the same noise for every candidate.
-fn elbo<M: Model>(model: &M, center: &[f64], rows: &[f64], seed: u64) -> f64 {
-    let d = center.len();
-    let mut eps = vec![0.0; d * DRAWS];
-    let mut z = vec![0.0; d * DRAWS];
+/// The ELBO of the image of a standard normal; the same noise for every candidate.
+fn elbo<M: Model>(model: &M, map: &Affine, seed: u64) -> f64 {
+    let d = model.dim();
+    let (mut eps, mut z) = (vec![0.0; d * DRAWS], vec![0.0; d * DRAWS]);
     fill_normal(&mut stream(seed, Purpose::Start, 2_000), &mut eps);
     for (eps, z) in eps.chunks_exact(d).zip(z.chunks_exact_mut(d)) {
-        triangle::multiply(rows, eps, z);
-        triangle::add_scaled(1.0, center, z);
+        map.forward(eps, z);
     }
     let mut log_p = vec![0.0; DRAWS];
     model.log_joint_batch(&z, &mut log_p);
-    let spread: f64 = triangle::rows(rows).map(|row| row[row.len() - 1].ln()).sum();
-    let value = log_p.iter().sum::<f64>() / DRAWS as f64 + spread + d as f64 * (0.5 + LN_SQRT_2PI);
+    let entropy = d as f64 * (0.5 + LN_SQRT_2PI) + map.constant_log_det().unwrap_or(0.0);
+    let value = log_p.iter().sum::<f64>() / DRAWS as f64 + entropy;
     if value.is_nan() { f64::NEG_INFINITY } else { value }
 }
 
@@ -155,15 +152,10 @@ fn rough<M: TwiceDifferentiable>(
     let ascent = GradientAscent::new(StickingTheLanding { draws }, Averaged::new(DoWG::new()));
     let stop = Stop::Paired(Paired { every: 100, ..Paired::default() });
     let fit = fit(model, q, ascent, Options { steps, seed, stop, ..Options::default() })?;
-    let center = fit.q.mean().to_vec();
-    let mut rows = Vec::new();
-    for (i, sd) in fit.q.sd().iter().enumerate() {
-        rows.extend(std::iter::repeat_n(0.0, i));
-        rows.push(*sd);
-    }
-    let elbo = elbo(&fit.model, &center, &rows, seed);
+    let map = Affine::diagonal(fit.q.mean().to_vec(), fit.q.sd())?;
+    let elbo = elbo(&fit.model, &map, seed);
     let gradients = fit.trace.len() * draws;
-    Ok((fit.model, Candidate { center, rows, elbo, evidence: elbo }, gradients))
+    Ok((fit.model, Candidate { map, elbo, evidence: elbo }, gradients))
 }
 
 /// A warning where another mode is about as good as the best, which comes first.
@@ -172,18 +164,18 @@ fn rivals<M: Model>(model: &M, modes: &[Candidate]) -> Option<Warning> {
     let names = model.space().coordinate_names();
     for other in others.iter().filter(|o| o.evidence > best.evidence - RIVAL) {
         // how far away, in units of the best one's own scale
-        let mut away: Vec<f64> =
-            other.center.iter().zip(&best.center).map(|(o, b)| o - b).collect();
-        triangle::solve(&best.rows, &mut away);
-        if triangle::dot(&away, &away) < 1.0 {
+        let (there, here) = (other.map.shift(), best.map.shift());
+        let mut away = vec![0.0; here.len()];
+        best.map.inverse(there, &mut away);
+        if away.iter().map(|w| w * w).sum::<f64>() < 1.0 {
             continue;
         }
-        let moved = |i: &usize| (other.center[*i] - best.center[*i]).abs();
+        let moved = |i: &usize| (there[*i] - here[*i]).abs();
         let most = (0..names.len()).max_by(|a, b| moved(a).total_cmp(&moved(b)))?;
         let message = format!(
             "another mode is about as good: `{}` is {:.4} there and {:.4} in the answer (Laplace \
              log evidence {:.2} and {:.2}); one Gaussian describes one of them",
-            names[most], other.center[most], best.center[most], other.evidence, best.evidence
+            names[most], there[most], here[most], other.evidence, best.evidence
         );
         let order = "an ordered support where labels can be exchanged, a prior that chooses";
         return Some(Warning::new(Code::Multimodal, message).try_this(order));

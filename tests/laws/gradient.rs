@@ -2,7 +2,7 @@
 
 use crate::support::assert_close;
 use elbo::{
-    DifferencedHessian, Model, Space, TwiceDifferentiable, Var, Whitened, density, from_fn,
+    Affine, DifferencedHessian, Model, Space, TwiceDifferentiable, Var, Whitened, density, from_fn,
 };
 
 /// Gradient and Hessian product against central differences, batch against columns.
@@ -82,7 +82,10 @@ fn unconstrained_twice_is_once() {
 fn whitened() {
     let row = |i: usize| (0..=i).map(move |j| if i == j { 0.5 } else { 0.1 / (1 + i + j) as f64 });
     let rows = (0..10).flat_map(row).collect();
-    differentiable(&Whitened::new(eight_schools(), vec![0.3; 10], rows), &points(5, 10));
+    let map = Affine::from_rows(vec![0.3; 10], rows).unwrap();
+    differentiable(&Whitened::new(eight_schools(), map).unwrap(), &points(5, 10));
+    let map = Affine::diagonal(vec![0.3; 10], &[0.7; 10]).unwrap();
+    differentiable(&Whitened::new(eight_schools(), map).unwrap(), &points(5, 10));
 }
 
 #[test]

@@ -47,7 +47,7 @@ impl Affine {
     }
 
     /// Shift and the lower triangle of `A` row by row, each row ending at the diagonal
-    /// (`d (d + 1) / 2` numbers), as [`Whitened`](crate::Whitened) takes them.
+    /// (`d (d + 1) / 2` numbers).
     ///
     /// # Errors
     /// Lengths that do not agree, a diagonal that is not positive, numbers that are not finite.
@@ -79,6 +79,19 @@ impl Affine {
         Ok(Affine { shift, scale: Scale::Diagonal(scale.to_vec()), log_det })
     }
 
+    /// What 0 is mapped to.
+    pub fn shift(&self) -> &[f64] {
+        &self.shift
+    }
+
+    /// Writes `A y`.
+    pub(crate) fn turn(&self, y: &[f64], z: &mut [f64]) {
+        match &self.scale {
+            Scale::Diagonal(a) => z.iter_mut().zip(a).zip(y).for_each(|((z, a), y)| *z = a * y),
+            Scale::Triangle(a) => triangle::multiply(a, y, z),
+        }
+    }
+
     /// Replaces `x` by `A^-T x`.
     pub(super) fn solve_transposed(&self, x: &mut [f64]) {
         match &self.scale {
@@ -107,10 +120,7 @@ impl Bijection for Affine {
         self.shift.len()
     }
     fn forward(&self, y: &[f64], z: &mut [f64]) -> f64 {
-        match &self.scale {
-            Scale::Diagonal(a) => z.iter_mut().zip(a).zip(y).for_each(|((z, a), y)| *z = a * y),
-            Scale::Triangle(a) => triangle::multiply(a, y, z),
-        }
+        self.turn(y, z);
         triangle::add_scaled(1.0, &self.shift, z);
         self.log_det
     }
