@@ -363,6 +363,10 @@ fn what_is_close_is_called_good() {
         assert_eq!((j.verdict, codes(&j)), (Verdict::Good, vec![]), "d {d}, k-hat {khat}");
         assert!(khat < 0.0, "equal weights: {khat}");
     }
+    // a word below the best always says why
+    let model = Correlated { d: 2, rho: 0.6, skewed: false };
+    let (j, _) = judged(&model, &model.mean_field(), 1);
+    assert!(j.verdict == Verdict::Good || !j.warnings.is_empty(), "{j:?}");
     // off by a little in every coordinate, as a stochastic fit is
     let model = Correlated { d: 20, rho: 0.0, skewed: false };
     let near = MeanFieldGaussian::new(vec![0.03; 20], &[0.97; 20]).unwrap();
@@ -421,9 +425,11 @@ fn eight_schools_from_the_fit_to_the_page_and_back() {
     assert_eq!(posterior.verdict(), Verdict::UseWithCare);
     let message = posterior.require(Verdict::Good).unwrap_err().to_string();
     assert!(
-        message.starts_with("E16 the verdict is USE WITH CARE where GOOD was required: W09 "),
+        message.starts_with("E16 the verdict is USE WITH CARE where GOOD was required: W21 "),
         "{message}"
     );
+    let spread = posterior.warnings().iter().find(|w| w.code.as_str() == "W09").unwrap();
+    assert!(spread.message.starts_with("the spread of `tau` is too small"), "{spread}");
     assert!(posterior.require(Verdict::UseWithCare).is_ok());
 
     let page = posterior.to_string();
