@@ -30,6 +30,11 @@ pub struct Step {
 /// One move uphill on the ELBO, exact or stochastic, in `theta`, in `q` or in both.
 ///
 /// A pair of moves is a move: first one, then the other.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a move on this model and this family",
+    label = "this is not an `Ascent`",
+    note = "an estimator and an optimizer make a move: `GradientAscent::new(StickingTheLanding {{ draws: 10 }}, Averaged::new(DoWG::new()))`"
+)]
 pub trait Ascent<M, Q, T: Scalar = f64> {
     /// Says what is wrong with the pairing, before any step is taken.
     ///

@@ -13,6 +13,11 @@ use crate::error::Error;
 use crate::scalar::Scalar;
 
 /// Estimates `grad_(theta, lambda) ELBO` and the ELBO itself.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not estimate gradients for this model and this family",
+    label = "the first part of this move is not a `GradientEstimator`",
+    note = "give `GradientAscent::new` an estimator first (`Reparameterization`, `StickingTheLanding` or `ScoreFunction`) and an optimizer second"
+)]
 pub trait GradientEstimator<M, Q, T: Scalar = f64> {
     /// Buffers, made at the first step and reused.
     type Scratch: Default + Send + 'static;

@@ -19,6 +19,11 @@ use crate::scalar::Scalar;
 /// A distribution over `z` with parameters `lambda` in `R^p`, every value of which is valid.
 ///
 /// Batches of points are slices, one draw after another: `dim x S`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a family of distributions",
+    label = "this is not a `Family`",
+    note = "give the model first and the family second, such as `MeanFieldGaussian::standard(dim)`; to make a family of your own, implement `Family`"
+)]
 pub trait Family<T: Scalar = f64> {
     /// How many coordinates `z` has.
     fn dim(&self) -> usize;

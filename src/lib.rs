@@ -50,6 +50,7 @@ pub use optimizer::{
     Adam, AdamW, Averaged, ClipNorm, ClipValue, DoWG, Only, Optimizer, Schedule, Scheduled, Sgd,
 };
 pub use posterior::{Draws, Posterior, Report};
+pub use rand::Rng;
 pub use scalar::Scalar;
 pub use space::{Block, Coordinate, Space};
 pub use stop::{Paired, Stop};

@@ -34,6 +34,11 @@ use crate::space::Space;
 /// let coin = Coin { heads: 7.0, tails: 3.0 };
 /// assert!((coin.log_joint(&[0.5]) - 10.0 * 0.5f64.ln()).abs() < 1e-12);
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a model",
+    label = "this is not a `Model`",
+    note = "wrap a `LogJoint` in `Autodiff::new`, or give a closure to `from_fn`; or implement `Model` by hand"
+)]
 pub trait Model<T: Scalar = f64> {
     /// Names, sizes and supports of the coordinates of `z`.
     fn space(&self) -> Space;
@@ -77,7 +82,7 @@ pub trait Model<T: Scalar = f64> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no gradient in `z`",
     label = "this model is not `Differentiable`",
-    note = "write it as a `LogJoint` (or a closure in `from_fn`) and wrap it in `Autodiff`, implement `Differentiable` by hand, or use the `ScoreFunction` estimator, which needs only `Model`"
+    note = "wrap a `LogJoint` in `Autodiff::new`, or give a closure to `from_fn`; or implement `Differentiable` by hand; or use the `ScoreFunction` estimator, which needs only `Model`"
 )]
 pub trait Differentiable<T: Scalar = f64>: Model<T> {
     /// Writes `grad_z log p_theta(x, z)` into `grad` and returns `log p_theta(x, z)`.

@@ -25,6 +25,11 @@ use crate::scalar::Scalar;
 ///
 /// A pair is an optimizer: the first transforms the gradient, the second what the first made of
 /// it. `(ClipNorm(10.0), Adam::rate(0.01))`
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an optimizer",
+    label = "the second part of this move is not an `Optimizer`",
+    note = "give `GradientAscent::new` an estimator first and an optimizer second: `Averaged::new(DoWG::new())` needs no rate, `Adam::rate(0.01)` has one"
+)]
 pub trait Optimizer<T: Scalar = f64> {
     /// `step` holds the gradient at `params` on entry, and what to add to `params` on return.
     fn step(&mut self, params: &[T], step: &mut [T]);
