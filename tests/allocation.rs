@@ -9,10 +9,10 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use elbo::{
-    Adam, AdamW, Ascent, Averaged, ClipNorm, ClipValue, Differentiable, DoWG, Family,
-    FullRankGaussian, GradientAscent, MeanFieldGaussian, Model, Only, Options, Paired, Real,
-    Reparameterization, Run, Scalar, Schedule, Scheduled, ScoreFunction, Sgd, Space,
-    StickingTheLanding, Stop, Var, density, from_fn,
+    Adam, AdamW, Affine, Ascent, Averaged, ClipNorm, ClipValue, Differentiable, DoWG, Family,
+    FullRankGaussian, GradientAscent, LowRankGaussian, MeanFieldGaussian, Model, Only, Options,
+    Paired, Real, Reparameterization, Run, Scalar, Schedule, Scheduled, ScoreFunction, Sgd, Space,
+    StickingTheLanding, Stop, Transformed, Var, density, from_fn,
 };
 
 thread_local! {
@@ -163,6 +163,11 @@ fn families() {
     allocates_nothing(eight_schools(), q(), GradientAscent::new(landing, dowg()));
     let score = ScoreFunction { draws: 10 };
     allocates_nothing(eight_schools(), q(), GradientAscent::new(score, Adam::rate(1e-3)));
+    let low_rank = LowRankGaussian::standard(10);
+    allocates_nothing(eight_schools(), low_rank.clone(), GradientAscent::new(landing, dowg()));
+    let map = Affine::diagonal(vec![0.0; 10], &[0.5; 10]).expect("positive scales");
+    let moved = Transformed::new(low_rank, map).expect("of one size");
+    allocates_nothing(eight_schools(), moved, GradientAscent::new(landing, dowg()));
 }
 
 #[test]

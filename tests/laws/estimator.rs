@@ -5,10 +5,13 @@
 //! `log_prob` and `log_joint` is the library's, so that an estimator and the family behind it
 //! cannot be wrong in the same way.
 
+use std::f64::consts::TAU;
+
 use elbo::{
-    Differentiable, Error, Family, FullRankGaussian, GradientEstimator, MeanFieldGaussian, Model,
-    NonFinite, Purpose, Reparameterization, ScoreFunction, Scored, Smooth, Space,
-    StickingTheLanding, Support, stream,
+    Affine, DMatrix, Differentiable, Error, Family, FullRankGaussian, GradientEstimator,
+    LowRankGaussian, MeanFieldGaussian, Model, NaturalScale, NonFinite, Purpose,
+    Reparameterization, ScoreFunction, Scored, Space, StickingTheLanding, Support, Transformed,
+    Var, from_fn, stream,
 };
 use rand::Rng;
 
@@ -254,6 +257,34 @@ fn full_rank_gaussian() {
     unbiased(&q, ScoreFunction { draws: 3 });
 }
 
+#[test]
+fn low_rank_gaussian() {
+    let q = LowRankGaussian::with_rank(2, 1);
+    unbiased(&q, Reparameterization { draws: 2 });
+    unbiased(&q, StickingTheLanding { draws: 2 });
+    unbiased(&q, ScoreFunction { draws: 3 });
+}
+
+#[test]
+fn affine_image() {
+    let map = Affine::diagonal(vec![1.0, -0.5], &[0.5, 2.0]).expect("positive scales");
+    let q = Transformed::new(FullRankGaussian::standard(2), map).expect("of one size");
+    unbiased(&q, Reparameterization { draws: 2 });
+    unbiased(&q, StickingTheLanding { draws: 2 });
+    unbiased(&q, ScoreFunction { draws: 3 });
+}
+
+#[test]
+fn natural_scale() {
+    let mut space = Space::new();
+    space.positive("rate");
+    space.unit("chance");
+    let base = MeanFieldGaussian::new(vec![0.3, -0.4], &[0.3, 0.5]).expect("positive scales");
+    let q = Transformed::new(base, NaturalScale::new(&space)).expect("of one size");
+    unbiased(&q, Reparameterization { draws: 2 });
+    unbiased(&q, ScoreFunction { draws: 3 });
+}
+
 /// The error of dividing by the number of draws where one fewer is right.
 struct ForgetsTheBaselineIsEstimated(ScoreFunction);
 
@@ -300,37 +331,36 @@ where
     }
 }
 
-/// An unnormalised log joint with a known posterior: `log q*(z) + evidence`.
-struct Known<Q> {
-    posterior: Q,
-    evidence: f64,
-}
-
-impl<Q: Smooth> Model for Known<Q> {
-    fn space(&self) -> Space {
-        let mut space = Space::new();
-        space.reals("z", self.posterior.dim());
-        space
-    }
-    fn log_joint(&self, z: &[f64]) -> f64 {
-        self.posterior.log_prob(z) + self.evidence
-    }
+/// An unnormalised log joint whose posterior is a given normal and whose evidence is `e^-4`.
+fn normal_posterior(mean: &[f64], covariance: DMatrix<f64>) -> impl Differentiable {
+    let (mean, d) = (mean.to_vec(), mean.len());
+    let log_scale = 0.5 * covariance.determinant().ln() + 0.5 * d as f64 * TAU.ln();
+    let precision = covariance.try_inverse().expect("a covariance has an inverse");
+    let mut space = Space::new();
+    space.reals("z", d);
+    from_fn(space, move |z| {
+        let pairs = (0..d).flat_map(|i| (0..d).map(move |j| (i, j)));
+        let term = |(i, j): (usize, usize)| (z[i] - mean[i]) * (z[j] - mean[j]) * precision[(i, j)];
+        pairs.map(term).sum::<Var>() * -0.5 - log_scale - 4.0
+    })
 }
 
 #[test]
 fn no_noise_at_the_answer() {
     let q = at_random(&MeanFieldGaussian::standard(3), 9);
-    let (mean, sd) = (q.mean().to_vec(), q.sd().to_vec());
-    let mut space = Space::new();
-    let z = space.reals("z", 3);
-    let model = elbo::from_fn(space, move |all| {
-        (0..3).map(|i| elbo::density::normal(all[z][i], mean[i], sd[i])).sum::<elbo::Var>() - 4.0
-    });
+    let variances = q.sd().iter().map(|s| s * s).collect::<Vec<_>>();
+    let model = normal_posterior(q.mean(), DMatrix::from_diagonal(&variances.into()));
     still_at_the_answer(&model, &q, -4.0, StickingTheLanding { draws: 1 });
     still_at_the_answer(&model, &q, -4.0, ScoreFunction { draws: 2 });
 
     let q = at_random(&FullRankGaussian::standard(3), 9);
-    let model = Known { posterior: q.clone(), evidence: -4.0 };
+    let model = normal_posterior(q.mean(), q.covariance());
+    still_at_the_answer(&model, &q, -4.0, StickingTheLanding { draws: 1 });
+    still_at_the_answer(&model, &q, -4.0, ScoreFunction { draws: 2 });
+
+    let q = at_random(&LowRankGaussian::with_rank(3, 2), 9);
+    let model = normal_posterior(q.mean(), q.covariance());
+    still_at_the_answer(&model, &q, -4.0, StickingTheLanding { draws: 1 });
     still_at_the_answer(&model, &q, -4.0, ScoreFunction { draws: 2 });
 }
 
