@@ -1,13 +1,19 @@
 //! What approximates: `Family`, and what more a family may be able to do.
 
+mod beta;
+mod delta;
 mod full_rank_gaussian;
 mod low_rank_gaussian;
 mod mean_field_gaussian;
+mod product;
 mod transformed;
 
+pub use beta::{Beta, Paths};
+pub use delta::Delta;
 pub use full_rank_gaussian::FullRankGaussian;
 pub use low_rank_gaussian::LowRankGaussian;
 pub use mean_field_gaussian::MeanFieldGaussian;
+pub use product::{Both, Product};
 pub use transformed::{Affine, Bijection, Kept, NaturalScale, Transformed};
 
 use rand::Rng;

@@ -11,6 +11,7 @@ pub mod error;
 pub mod estimator;
 pub mod family;
 pub mod fit;
+pub(crate) mod incomplete_beta;
 pub mod infer;
 pub mod laplace;
 pub(crate) mod minimize;
@@ -35,8 +36,8 @@ pub use estimator::{
     GradientEstimator, NonFinite, Reparameterization, ScoreFunction, StickingTheLanding,
 };
 pub use family::{
-    Affine, Bijection, Divergence, Family, FullRankGaussian, LowRankGaussian, MeanFieldGaussian,
-    NaturalScale, Reparameterized, Scored, Smooth, Transformed,
+    Affine, Beta, Bijection, Delta, Divergence, Family, FullRankGaussian, LowRankGaussian,
+    MeanFieldGaussian, NaturalScale, Product, Reparameterized, Scored, Smooth, Transformed,
 };
 pub use fit::{Fit, Options, Outcome, Run, Witness, fit, fit_with};
 pub use infer::{Gaussian, InferOptions, infer, infer_with};

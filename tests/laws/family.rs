@@ -7,8 +7,9 @@
 
 use crate::support::{assert_all_close, assert_close, exact_cases, numbers};
 use elbo::{
-    Affine, DMatrix, Divergence, Family, FullRankGaussian, LowRankGaussian, MeanFieldGaussian,
-    NaturalScale, Purpose, Reparameterized, Scored, Smooth, Space, Support, Transformed, stream,
+    Affine, Beta, DMatrix, Delta, Divergence, Family, FullRankGaussian, LowRankGaussian,
+    MeanFieldGaussian, NaturalScale, Product, Purpose, Reparameterized, Scored, Smooth, Space,
+    Support, Transformed, stream,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -43,16 +44,21 @@ fn with_params<Q: Family + Clone>(q: &Q, params: &[f64]) -> Q {
 }
 
 /// Central differences of `f` at `x`, coordinate by coordinate.
-fn slopes(x: &[f64], mut f: impl FnMut(&[f64]) -> f64) -> Vec<f64> {
+fn slopes(x: &[f64], f: impl FnMut(&[f64]) -> f64) -> Vec<f64> {
+    slopes_by(x, &vec![H; x.len()], f)
+}
+
+/// Central differences with a step for each coordinate.
+fn slopes_by(x: &[f64], steps: &[f64], mut f: impl FnMut(&[f64]) -> f64) -> Vec<f64> {
     let (mut x, n) = (x.to_vec(), x.len());
     let slope = |i: usize| {
         let centre = x[i];
-        x[i] = centre + H;
+        x[i] = centre + steps[i];
         let up = f(&x);
-        x[i] = centre - H;
+        x[i] = centre - steps[i];
         let down = f(&x);
         x[i] = centre;
-        (up - down) / (2.0 * H)
+        (up - down) / (2.0 * steps[i])
     };
     (0..n).map(slope).collect()
 }
@@ -262,7 +268,14 @@ fn smooth<Q: Smooth + Clone>(q: &Q) {
         let mut grad = vec![f64::NAN; d * s];
         q.log_prob_grad(&eps, &residuals, &z, &mut grad);
         for (z, grad) in z.chunks_exact(d).zip(grad.chunks_exact(d)) {
-            assert_all_close("log_prob_grad", grad, &slopes(z, |z| q.log_prob(z)), SLOPE);
+            // on the unit interval, in proportion to the nearer end
+            let step = |(i, z): (usize, &f64)| match q.support(i) {
+                Support::Unit => H * z * (1.0 - z),
+                _ => H,
+            };
+            let steps: Vec<f64> = z.iter().enumerate().map(step).collect();
+            let want = slopes_by(z, &steps, |z| q.log_prob(z));
+            assert_all_close("log_prob_grad", grad, &want, SLOPE);
         }
     }
 }
@@ -455,6 +468,160 @@ fn wrong_maps_are_named() {
 }
 
 #[test]
+fn beta() {
+    let q = Beta::uniform(2);
+    family(&q);
+    saved(&q);
+    scored(&q);
+    reparameterized(&q);
+    transported(&q);
+    smooth(&q);
+    divergence(&q);
+}
+
+/// Paths and scores at shapes far from 1.
+#[test]
+fn beta_of_every_size() {
+    let shapes = [0.05, 0.3, 5.0, 200.0];
+    for a in shapes {
+        let q = Beta::new(&[a; 4], &shapes).expect("shapes");
+        let mut eps = vec![0.0; 4 * 6];
+        q.draw_noise(&mut stream(1, Purpose::Data, 0), &mut eps);
+        let (mut z, mut log_q, mut paths) = (vec![0.0; 24], vec![0.0; 6], Default::default());
+        q.transport(&eps, &mut z, &mut log_q, &mut paths);
+        for column in 0..6 {
+            let span = column * 4..column * 4 + 4;
+            let eps = &eps[span.clone()];
+            let mut paths = Default::default();
+            q.transport(eps, &mut z[span.clone()], &mut log_q[..1], &mut paths);
+            let mut grad = vec![0.0; 8];
+            q.pull_back(eps, &paths, &[1.0; 4], &[0.0], &mut grad);
+            let sum = |lambda: &[f64]| {
+                let mut z = [0.0; 4];
+                with_params(&q, lambda).transport(eps, &mut z, &mut [0.0], &mut Default::default());
+                z.iter().sum()
+            };
+            assert_all_close("dz/dlambda", &grad, &slopes(&params(&q), sum), SLOPE);
+            let (z, mut score) = (&z[span], vec![0.0; 8]);
+            q.add_score(z, 1.0, &mut score);
+            let want = slopes(&params(&q), |lambda| with_params(&q, lambda).log_prob(z));
+            assert_all_close("score", &score, &want, SLOPE);
+        }
+    }
+}
+
+/// `E[d(z^k)/da]` against `d E[z^k]/da`, which is known. The mean over noise is a sum over a fine
+/// grid: the integrand is smooth and dies out with the normal density.
+#[test]
+fn beta_paths_move_the_moments() {
+    let step = 0.004;
+    let eps: Vec<f64> = (-2250..=2250).map(|k| f64::from(k) * step).collect();
+    let density = |e: f64| (-0.5 * e * e).exp() * step / (2.0 * std::f64::consts::PI).sqrt();
+    for a in [0.05, 0.3, 1.0, 5.0, 200.0] {
+        for b in [0.05, 0.7, 3.0, 200.0] {
+            let q = Beta::new(&[a], &[b]).expect("shapes");
+            let (mut z, mut log_q) = (vec![0.0; eps.len()], vec![0.0; eps.len()]);
+            let mut paths = Default::default();
+            q.transport(&eps, &mut z, &mut log_q, &mut paths);
+            let none = vec![0.0; eps.len()];
+            for k in 1..=3 {
+                let power = |z: f64| f64::from(k) * z.powi(k - 1);
+                let weighed = z.iter().zip(&eps).map(|(&z, &e)| density(e) * power(z));
+                let mut grad = [0.0; 2];
+                q.pull_back(&eps, &paths, &weighed.collect::<Vec<_>>(), &none, &mut grad);
+                // E[z^k] = prod_j (a + j) / (a + b + j)
+                let terms = || (0..k).map(f64::from);
+                let moment: f64 = terms().map(|j| (a + j) / (a + b + j)).product();
+                let in_s: f64 = terms().map(|j| 1.0 / (a + b + j)).sum();
+                let in_a = moment * (terms().map(|j| 1.0 / (a + j)).sum::<f64>() - in_s);
+                // lambda is the logarithm of the shape less its floor
+                let got = [grad[0] / (a - 1e-4), grad[1] / (b - 1e-4)];
+                for (what, got, want) in [("a", got[0], in_a), ("b", got[1], -moment * in_s)] {
+                    let off = ((got - want) / want).abs();
+                    assert!(off < 1e-8, "dE[z^{k}]/d{what} at ({a}, {b}): off by {off:e}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_shapes_are_named() {
+    message(Beta::new(&[1.0, 0.0], &[1.0; 2]), &["E10 a[1] is 0", "above 1e-4"]);
+    message(Beta::new(&[1.0], &[f64::NAN]), &["E10 b[0] is NaN", "finite"]);
+    message(Beta::new(&[1.0], &[1.0, 2.0]), &["E03 a has 1 values but b has 2"]);
+    let text = r#"{"lambda":[0.0,0.0,0.0]}"#;
+    let error = serde_json::from_str::<Beta>(text).expect_err("an odd number");
+    assert!(error.to_string().contains("E03 the saved lambda has 3"), "{error}");
+}
+
+#[test]
+fn delta() {
+    let q = Delta::new(vec![0.0; 3]);
+    every_vector_is_valid(&q);
+    saved(&q);
+    reparameterized(&q);
+    let mut grad = [1.0; 3];
+    q.log_prob_grad(&[], &(), q.point(), &mut grad);
+    assert_eq!((grad, q.entropy()), ([0.0; 3], Some(f64::NEG_INFINITY)));
+}
+
+#[test]
+fn product() {
+    let pair = Product::new(LowRankGaussian::with_rank(2, 1), Beta::uniform(1));
+    let q = Product::new(pair, FullRankGaussian::standard(2));
+    assert_eq!((q.dim(), q.noise_dim(), q.support(2)), (5, 6, Support::Unit));
+    family(&q);
+    saved(&q);
+    scored(&q);
+    reparameterized(&q);
+    transported(&q);
+    smooth(&q);
+    divergence(&q);
+    let q = Product::new(Delta::new(vec![0.5]), MeanFieldGaussian::standard(1));
+    every_vector_is_valid(&q);
+    reparameterized(&q);
+}
+
+/// A family that notes which rows it was told to look at.
+#[derive(Clone)]
+struct Noted(MeanFieldGaussian, Vec<usize>);
+
+impl Family for Noted {
+    fn dim(&self) -> usize {
+        self.0.dim()
+    }
+    fn n_params(&self) -> usize {
+        self.0.n_params()
+    }
+    fn params(&self, out: &mut [f64]) {
+        self.0.params(out);
+    }
+    fn set_params(&mut self, params: &[f64]) {
+        self.0.set_params(params);
+    }
+    fn sample(&self, rng: &mut dyn rand::Rng, z: &mut [f64]) {
+        self.0.sample(rng, z);
+    }
+    fn log_prob(&self, z: &[f64]) -> f64 {
+        self.0.log_prob(z)
+    }
+    fn subsample(&mut self, rows: &[usize]) {
+        self.1 = rows.to_vec();
+    }
+}
+
+#[test]
+fn rows_reach_the_families_inside() {
+    let noted = || Noted(MeanFieldGaussian::standard(1), Vec::new());
+    let map = Affine::diagonal(vec![0.0], &[2.0]).expect("a map");
+    let moved = Transformed::new(noted(), map).expect("of one size");
+    let mut q = Product::new(noted(), moved);
+    q.subsample(&[4, 2]);
+    assert_eq!((&q.first().1[..], &q.second().base().1[..]), (&[4, 2][..], &[4, 2][..]));
+}
+
+#[test]
 fn exact_divergences_of_normals() {
     for case in exact_cases("kl_normal") {
         let normal = |which: &str| {
@@ -476,6 +643,20 @@ fn exact_divergences_of_normals() {
         assert_close("kl_mvn", normal("p").kl(&normal("q")), want("kl"), 1e-12);
         let entropy = normal("p").entropy().expect("known");
         assert_close("entropy of a normal", entropy, want("entropy_p"), 1e-12);
+    }
+}
+
+#[test]
+fn exact_divergences_of_betas() {
+    for case in exact_cases("kl_beta") {
+        let beta = |which: &str| {
+            let v = numbers(&case["inputs"][which]);
+            Beta::new(&v[..1], &v[1..]).expect("shapes")
+        };
+        let want = |what: &str| case["expected"][what].as_f64().expect("a number");
+        assert_close("kl_beta", beta("p").kl(&beta("q")), want("kl"), 1e-12);
+        let entropy = beta("p").entropy().expect("known");
+        assert_close("entropy of a beta", entropy, want("entropy_p"), 1e-12);
     }
 }
 
