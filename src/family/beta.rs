@@ -263,12 +263,13 @@ impl Smooth for Beta {
 impl Divergence for Beta {
     fn kl(&self, p: &Self) -> f64 {
         let psi = |x| polygamma(0, x);
-        let term = |(i, ((a, b), (pa, pb))): (usize, ((f64, f64), (f64, f64)))| {
+        let term = |i: usize| {
+            let ((a, b), (pa, pb)) = (self.shapes(i), p.shapes(i));
             p.log_beta[i] - self.log_beta[i]
                 + (a - pa) * psi(a)
                 + (b - pb) * psi(b)
                 + (pa - a + pb - b) * psi(a + b)
         };
-        self.pairs().zip(p.pairs()).enumerate().map(term).sum()
+        (0..self.dim()).map(term).sum()
     }
 }

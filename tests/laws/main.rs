@@ -3,7 +3,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod beta;
+mod composed;
 mod estimator;
 mod family;
+mod gaussians;
 mod gradient;
 mod optimizer;
