@@ -9,6 +9,7 @@ macro_rules! pages {
 pages! {
     Readme = "../README.md",
     Introduction = "../book/src/introduction.md",
+    Start = "../book/src/start.md",
     Identity = "../book/src/02-identity.md",
     Faces = "../book/src/03-faces.md",
     Prior = "../book/src/04-prior.md",
