@@ -1,8 +1,10 @@
 //! One move uphill on the ELBO: `Ascent`, and two moves in turn.
 
+mod fixed_draws;
 mod gradient;
 mod laplace;
 
+pub use fixed_draws::{FixedDraws, FixedNoise, LinearResponse};
 pub use gradient::GradientAscent;
 pub use laplace::Laplace;
 

@@ -5,7 +5,7 @@
 //! [`Laplace`](crate::Laplace) does all three; [`Whitened`](crate::Whitened) takes what they give.
 //!
 //! ```
-//! use elbo::{Model, Space, density, from_fn, laplace};
+//! use elbo::{Model, Real, Space, density, from_fn, laplace};
 //! let mut space = Space::new();
 //! let rate = space.positive("rate");
 //! // 12 events in 4 hours under an exponential prior: the posterior is Gamma(13, 5)
@@ -27,5 +27,7 @@ mod newton;
 mod start;
 
 pub use curvature::{Curvature, curvature};
+pub(crate) use curvature::{factor_of_inverse, precision};
 pub use mode::{Mode, ModeOptions, mode};
+pub(crate) use start::describe;
 pub use start::start;

@@ -27,7 +27,7 @@ pub mod stop;
 pub(crate) mod triangle;
 pub mod warning;
 
-pub use ascent::{Ascent, GradientAscent, Laplace, Step};
+pub use ascent::{Ascent, FixedDraws, FixedNoise, GradientAscent, Laplace, LinearResponse, Step};
 pub use autodiff::{Autodiff, LogJoint, Primitive, Real, Var};
 pub use bijector::Support;
 pub use diagnostics::{Checks, Estimate, Summary, Verdict};

@@ -176,8 +176,13 @@ pub(crate) fn minimize(
         }
     };
     let Memory { best, evaluations, .. } = memory.into_inner();
+    // A whole search that found nothing lower or flatter will not find it when repeated either.
+    let ending =
+        if best.point == start && ending == Ending::Limit { Ending::Stalled } else { ending };
     let size = length(&best.gradient);
-    let reason = format!("{words} (L-BFGS: gradient {size:.1e} after {iterations} iterations)");
+    let stalled = if ending == Ending::Stalled { "; no step gains more than rounding" } else { "" };
+    let reason =
+        format!("{words} (L-BFGS: gradient {size:.1e} after {iterations} iterations{stalled})");
     let Place { point, value, gradient } = best;
     Some(Minimum { point, value, gradient, evaluations, ending, reason })
 }

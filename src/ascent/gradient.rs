@@ -68,7 +68,7 @@ fn buffers_of<B: Default + Send + 'static>(slot: &mut Option<Box<dyn Any + Send>
 }
 
 /// Copies `[theta | lambda]` out.
-fn read<T: Scalar, M: Model<T>, Q: Family<T>>(model: &M, q: &Q, params: &mut Vec<T>) {
+pub(super) fn read<T: Scalar, M: Model<T>, Q: Family<T>>(model: &M, q: &Q, params: &mut Vec<T>) {
     params.resize(model.n_theta() + q.n_params(), T::default());
     let (theta, lambda) = params.split_at_mut(model.n_theta());
     model.theta(theta);
@@ -76,7 +76,7 @@ fn read<T: Scalar, M: Model<T>, Q: Family<T>>(model: &M, q: &Q, params: &mut Vec
 }
 
 /// Copies `[theta | lambda]` in.
-fn write<T: Scalar, M: Model<T>, Q: Family<T>>(model: &mut M, q: &mut Q, params: &[T]) {
+pub(super) fn write<T: Scalar, M: Model<T>, Q: Family<T>>(model: &mut M, q: &mut Q, params: &[T]) {
     let (theta, lambda) = params.split_at(model.n_theta());
     if !theta.is_empty() {
         model.set_theta(theta);

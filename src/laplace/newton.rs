@@ -77,10 +77,8 @@ pub(super) fn polish<M: TwiceDifferentiable>(
             let step = factor.solve(&slope);
             let promised = 0.5 * (slope.dot(&step) + damping * step.norm_squared());
             let decrement = slope.dot(&step).max(0.0).sqrt();
-            if damping == 0.0 && decrement <= tolerance {
-                return end(Ending::Arrived { decrement }, z, grad, p);
-            }
-            if steps >= most {
+            let arrived = damping == 0.0 && decrement <= tolerance;
+            if steps >= most && !arrived {
                 return end(Ending::Limit, z, grad, p);
             }
             for i in 0..d {
@@ -88,6 +86,17 @@ pub(super) fn polish<M: TwiceDifferentiable>(
             }
             let value = model.log_joint_grad(&new_z, &mut new_grad);
             *evaluations += 1;
+            if arrived {
+                // One step more costs next to nothing, and squares what is left.
+                let slope = DVector::from_fn(d, |i, _| new_grad[i] * scale[i]);
+                let left = slope.dot(&factor.solve(&slope)).max(0.0).sqrt();
+                if value.is_finite() && left < decrement {
+                    let ending = Ending::Arrived { decrement: left };
+                    (z, grad, log_joint) = (new_z, new_grad, value);
+                    return Polished { z, log_joint, grad, precision: p, steps: steps + 1, ending };
+                }
+                return end(Ending::Arrived { decrement }, z, grad, p);
+            }
             let gain = value - log_joint;
             let finite = value.is_finite() && new_grad.iter().all(|g| g.is_finite());
             // Where the gain drowns in rounding, not losing more than that is all one can ask.
