@@ -10,6 +10,7 @@ pages! {
     Readme = "../README.md",
     Introduction = "../book/src/introduction.md",
     Start = "../book/src/start.md",
+    Coin = "../book/src/01-coin.md",
     Identity = "../book/src/02-identity.md",
     Faces = "../book/src/03-faces.md",
     Prior = "../book/src/04-prior.md",

@@ -2,12 +2,14 @@
 
 #[path = "../book/mod.rs"]
 mod book;
+mod coin;
 mod faces;
 mod identity;
 mod prior_vs_q;
 
 fn main() -> Result<(), elbo::Error> {
     println!("Do the solutions of the exercises hold?");
+    coin::solutions()?;
     identity::solutions();
     faces::solutions()?;
     prior_vs_q::solutions()?;
