@@ -1,4 +1,8 @@
 //! Four estimators of one gradient: the same mean everywhere, very different noise.
+
+mod book;
+
+use book::Figure;
 use elbo::{
     Adam, Differentiable, Divergence, Family, GradientAscent, GradientEstimator, MeanFieldGaussian,
     Model, NonFinite, Options, Purpose, Reparameterization, Rng, Run, ScoreFunction, Scored, Space,
@@ -8,6 +12,7 @@ use elbo::{
 const DRAWS: usize = 8;
 const ESTIMATES: usize = 4_000;
 
+// ANCHOR: score
 /// The score function without its baseline, the textbook formula: mean of `f_s score(z_s)`.
 struct NoBaseline;
 
@@ -32,6 +37,7 @@ impl<M: Model, Q: Scored> GradientEstimator<M, Q> for NoBaseline {
         Ok(sum / DRAWS as f64)
     }
 }
+// ANCHOR_END: score
 
 /// Mean and variance of each coordinate of the gradient over many independent estimates.
 fn moments<M, Q: Family, E>(mut estimator: E, model: &M, q: &Q) -> Vec<(f64, f64)>
@@ -59,6 +65,7 @@ fn total_variance(moments: &[(f64, f64)]) -> f64 {
     moments.iter().map(|m| m.1).sum()
 }
 
+// ANCHOR: unbiased
 /// Fails unless each mean lies within 4 standard errors of the exact gradient.
 fn assert_unbiased(name: &str, moments: &[(f64, f64)], exact: &[f64]) {
     for (i, ((mean, variance), exact)) in moments.iter().zip(exact).enumerate() {
@@ -67,6 +74,7 @@ fn assert_unbiased(name: &str, moments: &[(f64, f64)], exact: &[f64]) {
         assert!(off <= 4.0 * se + 1e-12, "{name}, lambda[{i}]: {mean} ± {se}, exact {exact}");
     }
 }
+// ANCHOR_END: unbiased
 
 /// Independent normals, unnormalised as a posterior always is: the log evidence is -20.
 fn normals(mean: Vec<f64>, sd: Vec<f64>) -> impl Differentiable + Clone {
@@ -92,7 +100,10 @@ fn main() -> Result<(), elbo::Error> {
     let mut run = Run::new(model.clone(), MeanFieldGaussian::standard(d), ascent, options)?;
     println!("standard deviation of one estimate from {DRAWS} draws, along a fit of {d} normals");
     println!("  step      KL to go   score   with baseline   reparameterized   path alone");
-    for (step, next) in [(0, 20), (20, 60), (60, 200), (200, 500), (500, 500)] {
+    let (mut steps, mut noise) = (Vec::new(), Vec::new());
+    for (step, next) in
+        [0, 10, 20, 40, 60, 100, 150, 200, 300, 500, 500].windows(2).map(|w| (w[0], w[1]))
+    {
         let exact: Vec<f64> = (0..d)
             .map(|i| (mean[i] - run.q.mean()[i]) / sd[i].powi(2))
             .chain((0..d).map(|i| 1.0 - (run.q.sd()[i] / sd[i]).powi(2)))
@@ -104,9 +115,11 @@ fn main() -> Result<(), elbo::Error> {
             ("path", moments(StickingTheLanding { draws: DRAWS }, &model, &run.q)),
         ];
         all.iter().for_each(|(name, moments)| assert_unbiased(name, moments, &exact));
-        let [a, b, c, e] = all.map(|(_, moments)| total_variance(&moments).sqrt());
-        let to_go = run.q.kl(&answer);
+        let sd = all.map(|(_, moments)| total_variance(&moments).sqrt());
+        let ([a, b, c, e], to_go) = (sd, run.q.kl(&answer));
         println!("{step:6}  {to_go:12.2e}  {a:6.1}  {b:14.2e}  {c:16.2}  {e:11.2e}");
+        steps.push(f64::from(step));
+        noise.push(sd);
         for _ in step..next {
             run.step()?;
         }
@@ -124,8 +137,10 @@ fn main() -> Result<(), elbo::Error> {
         known.sqrt(),
         path.sqrt()
     );
+    let baseline = total_variance(&moments(ScoreFunction { draws: DRAWS }, &model, &answer));
     // The relative error of a variance over 4 000 estimates is about sqrt(2 / 4 000) = 2 %.
-    assert!((entropy / known - 1.0).abs() < 0.1 && path.sqrt() < 1e-12);
+    assert!((entropy / known - 1.0).abs() < 0.1);
+    assert!(path.sqrt() < 1e-12 && baseline.sqrt() < 1e-12);
     // ANCHOR_END: landing
 
     // ANCHOR: dimension
@@ -154,6 +169,33 @@ fn main() -> Result<(), elbo::Error> {
     assert!((1.8..2.2).contains(&ratio));
     // ANCHOR_END: draws
 
-    println!("OK: all four are right on average; the path has the least noise, none at the answer");
+    show(&steps, &noise, known.sqrt());
+    println!(
+        "OK: all four are right on average; path alone and baseline lose their noise at the answer"
+    );
     Ok(())
+}
+
+/// The figure and the table of the book.
+fn show(steps: &[f64], noise: &[[f64; 4]], floor: f64) {
+    let names = ["score function", "with baseline", "reparameterized", "path alone"];
+    let mut figure = Figure::new("Noise of four gradients along one fit")
+        .axes("step of the fit", "standard deviation of the gradient")
+        .log_y();
+    for (i, name) in names.iter().enumerate() {
+        let sd: Vec<f64> = noise.iter().map(|row| row[i]).collect();
+        figure = figure.line(name, steps, &sd).colour(i + 1).points("", steps, &sd).colour(i + 1);
+    }
+    figure
+        .dashed("by hand, at the answer", &[steps[0], steps[steps.len() - 1]], &[floor; 2])
+        .colour(6)
+        .save_or_check("gradients");
+    let row = |(step, [a, b, c, e]): (&f64, &[f64; 4])| {
+        format!("| {step} | {a:.0} | {b:.4} | {c:.1} | {e:.4} |\n")
+    };
+    let some =
+        steps.iter().zip(noise).filter(|&(&step, _)| [0.0, 20.0, 60.0, 200.0].contains(&step));
+    let rows: String = some.map(row).collect();
+    let head = format!("| step | {} |\n|---|---|---|---|---|\n", names.join(" | "));
+    book::fragment("gradients", &(head + &rows));
 }

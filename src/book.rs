@@ -14,6 +14,7 @@ pages! {
     Identity = "../book/src/02-identity.md",
     Faces = "../book/src/03-faces.md",
     Prior = "../book/src/04-prior.md",
+    Gradients = "../book/src/05-gradients.md",
     Architecture = "../book/src/architecture.md",
     Notation = "../book/src/notation.md",
     Glossary = "../book/src/glossary.md",

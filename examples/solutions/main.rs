@@ -4,6 +4,7 @@
 mod book;
 mod coin;
 mod faces;
+mod gradients;
 mod identity;
 mod prior_vs_q;
 
@@ -13,6 +14,7 @@ fn main() -> Result<(), elbo::Error> {
     identity::solutions();
     faces::solutions()?;
     prior_vs_q::solutions()?;
+    gradients::solutions()?;
     println!("OK: every solution holds");
     Ok(())
 }
