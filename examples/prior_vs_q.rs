@@ -180,19 +180,23 @@ fn draw(prior_variance: &[f64], q_variance: &[f64]) {
         .colour(2)
         .save_or_check("prior_vs_q");
 
-    // Weights of one hundred draws at d = 3, from the heaviest down.
-    let mut z = vec![0.0; 300];
-    MeanFieldGaussian::standard(3).sample(&mut stream(3, Purpose::Data, 0), &mut z);
-    let mut weights: Vec<f64> = z.chunks(3).map(|z| log_likelihood(z).exp()).collect();
-    let total: f64 = weights.iter().sum();
-    weights.sort_by(|a, b| b.total_cmp(a));
-    let shares: Vec<f64> = weights.iter().map(|w| (w / total).max(1e-12)).collect();
-    let rank = grid(1.0, 100.0, 100);
-    Figure::new("How the weight is shared among 100 draws of the prior, three dimensions")
-        .axes("draw, heaviest first", "share of the weight")
+    // Weights of one hundred draws, from the heaviest down, as far as they can be drawn.
+    let mut figure = Figure::new("How the likelihood is shared among 100 draws of the prior")
+        .axes("draw, heaviest first", "share of the total")
         .log_y()
-        .y_from(1e-12, 2.0)
-        .points("draws from the prior (below 1e-12: drawn there)", &rank, &shares)
-        .line("draws from the exact posterior: all equal", &[1.0, 100.0], &[0.01; 2])
+        .x_from(0.0, 100.0)
+        .y_from(1e-12, 2.0);
+    for (d, name) in [(1, "one dimension"), (2, "two"), (3, "three")] {
+        let mut z = vec![0.0; 100 * d];
+        MeanFieldGaussian::standard(d).sample(&mut stream(3, Purpose::Data, 0), &mut z);
+        let mut weights: Vec<f64> = z.chunks(d).map(|z| log_likelihood(z).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        weights.sort_by(|a, b| b.total_cmp(a));
+        let shares: Vec<f64> = weights.iter().map(|w| w / total).filter(|w| *w > 1e-12).collect();
+        figure = figure.points(name, &grid(1.0, 100.0, 100)[..shares.len()], &shares);
+    }
+    figure
+        .dashed("draws of the posterior: all equal", &[1.0, 100.0], &[0.01; 2])
+        .colour(6)
         .save_or_check("prior_vs_q_weights");
 }
