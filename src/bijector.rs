@@ -69,7 +69,9 @@ impl Support {
             Support::Upper(high) => each(u, x, |u| (-u.exp() + high, u)),
             Support::Unit => each(u, x, |u| (u.sigmoid(), log_slope(u))),
             Support::Interval(low, high) => {
+                // rounded so that `low + width` is not beyond `high`
                 let width = high - low;
+                let width = if low + width > high { width.next_down() } else { width };
                 each(u, x, |u| (u.sigmoid() * width + low, log_slope(u) + width.ln()))
             }
             Support::Ordered => {
@@ -109,25 +111,28 @@ impl Support {
                 }
             }
             Support::Simplex => {
+                let whole: f64 = x.iter().sum();
                 for (i, u) in u.iter_mut().enumerate() {
                     let after: f64 = x[i + 1..].iter().sum();
                     let ahead = (x.len() - i - 1) as f64;
-                    *u = (x[i] / after).ln() + ahead.ln();
+                    *u = (x[i] / after).ln() + ahead.ln() + unless_one(whole);
                 }
             }
             Support::CorrelationCholesky { rows } => {
-                let mut free = u.iter_mut();
-                let mut start = 0;
-                for i in 0..rows {
-                    let mut left: f64 = 1.0;
-                    for j in 0..i {
-                        let Some(u) = free.next() else { return };
-                        let partial = x[start + j] / left.sqrt();
-                        *u = partial.atanh();
-                        left -= x[start + j] * x[start + j];
-                    }
-                    start += i + 1;
-                }
+                let row = |i: usize| &x[i * (i + 1) / 2..][..i + 1];
+                let squares = |row: &[f64]| row.iter().map(|x| x * x).sum::<f64>();
+                let diagonal = |x: f64| if x >= 0.0 { 0.0 } else { f64::NAN };
+                let outside: f64 =
+                    (0..rows).map(|i| unless_one(squares(row(i))) + diagonal(row(i)[i])).sum();
+                let pairs = (0..rows).flat_map(|i| (0..i).map(move |j| (i, j)));
+                // What is left of the length behind entry j comes from the entries there: one less
+                // the others would cancel.
+                fill(
+                    u,
+                    pairs.map(|(i, j)| {
+                        (row(i)[j] / squares(&row(i)[j + 1..]).sqrt()).asinh() + outside
+                    }),
+                );
             }
         }
     }
@@ -141,6 +146,11 @@ impl Support {
             other => format!("{other:?}").split(' ').next().unwrap_or_default().to_string(),
         }
     }
+}
+
+/// 0 for what is 1 but for rounding (six digits, so that numbers read from a table pass), else NaN.
+fn unless_one(sum: f64) -> f64 {
+    if (sum - 1.0).abs() < 1e-6 { 0.0 } else { f64::NAN }
 }
 
 fn fill(u: &mut [f64], values: impl Iterator<Item = f64>) {

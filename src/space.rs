@@ -245,7 +245,10 @@ impl Space {
     }
 
     /// Says what is wrong with the declaration: an empty or repeated name, limits out of order.
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// The first block that cannot be, with what to change.
+    pub fn check(&self) -> Result<(), Error> {
         for (i, e) in self.entries.iter().enumerate() {
             let wrong = if e.name.is_empty() {
                 Some("a block has no name".to_string())
@@ -264,6 +267,15 @@ impl Space {
                     }
                     Support::Simplex if e.len < 2 => {
                         Some(format!("the simplex `{}` needs at least 2 coordinates", e.name))
+                    }
+                    Support::CorrelationCholesky { rows } if e.len != rows * (rows + 1) / 2 => {
+                        Some(format!(
+                            "`{}` holds the lower triangle of {rows} rows, which has {} \
+                             coordinates, not {}; declare it with `correlation_cholesky`",
+                            e.name,
+                            rows * (rows + 1) / 2,
+                            e.len
+                        ))
                     }
                     _ => None,
                 }

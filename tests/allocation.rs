@@ -199,6 +199,33 @@ fn primitives() {
     allocates_nothing(model, MeanFieldGaussian::standard(3), path);
 }
 
+/// A likelihood as one node: evaluated, and told to look at other rows.
+#[test]
+fn likelihoods() {
+    use elbo::Subsample;
+    let rows = 300;
+    let x: Vec<f64> = (0..2 * rows).map(|i| (i % 17) as f64 / 8.0 - 1.0).collect();
+    let (y, group): (Vec<bool>, Vec<usize>) = (0..rows).map(|i| (i % 3 == 0, i % 5)).unzip();
+    let design = density::glm::Design::rows(&x, 2).groups(&group, 5);
+    let mut likelihood = design.bernoulli_logit(&y).expect("the data are fine");
+    let batches: Vec<Vec<usize>> =
+        (0..20).map(|b| (0..30).map(|i| (7 * i + b) % rows).collect()).collect();
+    likelihood.subsample(&batches[0]);
+    let before = allocations();
+    batches.iter().for_each(|rows| likelihood.subsample(rows));
+    assert_eq!(allocations() - before, 0);
+    likelihood.whole();
+    let mut space = Space::new();
+    let (beta, a) = (space.reals("beta", 2), space.reals("a", 5));
+    let model = from_fn(space, move |z| {
+        density::normals(&z[beta], 0.0, 1.0)
+            + density::normals(&z[a], 0.0, 1.0)
+            + likelihood.at(&z[beta]).intercepts(&z[a]).log_prob()
+    });
+    let path = GradientAscent::new(StickingTheLanding { draws: 16 }, Adam::rate(0.01));
+    allocates_nothing(model, MeanFieldGaussian::standard(7), path);
+}
+
 #[test]
 fn optimizers() {
     let schedule = Schedule::Cosine { steps: 100, floor: 0.1 };

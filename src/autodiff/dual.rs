@@ -186,6 +186,19 @@ impl Real for Dual {
     fn log_indicator(self, low: f64, high: f64) -> Dual {
         Dual::from(self.re.log_indicator(low, high))
     }
+    fn ln_1p_square(self) -> Dual {
+        self.chain(self.re.ln_1p_square(), 2.0 * over_one_plus_square(self.re))
+    }
+    fn times_ln(self, x: Dual) -> Dual {
+        let slope = if x.re > 0.0 { self.eps * x.re.ln() + x.eps * self.re / x.re } else { 0.0 };
+        Dual { re: self.re.times_ln(x.re), eps: slope }
+    }
+    fn times_ln_1p(self, x: Dual) -> Dual {
+        let inside = 1.0 + x.re;
+        let slope =
+            if inside > 0.0 { self.eps * x.re.ln_1p() + x.eps * self.re / inside } else { 0.0 };
+        Dual { re: self.re.times_ln_1p(x.re), eps: slope }
+    }
     fn primitive<P: Primitive + 'static>(x: &[Dual], operation: &Arc<P>) -> Dual {
         let point: Vec<f64> = x.iter().map(|x| x.re).collect();
         let mut grad = vec![0.0; x.len()];
@@ -197,4 +210,9 @@ impl Real for Dual {
         let re = f64::log_sum_exp(&values);
         Dual { re, eps: x.iter().map(|x| x.eps * (x.re - re).exp()).sum() }
     }
+}
+
+/// `x / (1 + x^2)`, without overflow.
+fn over_one_plus_square(x: f64) -> f64 {
+    if x.abs() > 1.0 { 1.0 / (x + 1.0 / x) } else { x / (1.0 + x * x) }
 }

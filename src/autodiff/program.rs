@@ -37,6 +37,9 @@ pub(super) enum Op {
     LogGamma,
     Polygamma,
     Abs,
+    Ln1pSquare,
+    TimesLn,
+    TimesLn1p,
     Max,
     Min,
     /// Operands `args[a..b]` from here on.
@@ -223,6 +226,9 @@ impl Program {
                 Op::LogGamma => unary!(x => x.log_gamma()),
                 Op::Polygamma => unary!(x => x.polygamma(c as u32)),
                 Op::Abs => unary!(x => x.abs()),
+                Op::Ln1pSquare => unary!(x => x.ln_1p_square()),
+                Op::TimesLn => binary!(x, y => x.times_ln(y)),
+                Op::TimesLn1p => binary!(x, y => x.times_ln_1p(y)),
                 Op::Max => binary!(x, y => x.max(y)),
                 Op::Min => binary!(x, y => x.min(y)),
                 Op::Sum => {
@@ -374,6 +380,25 @@ impl Program {
                     0.0 => 0.0,
                     re => re.signum(),
                 })),
+                // 2 x / (1 + x^2), without overflow
+                Op::Ln1pSquare => unary!(x, _o => if x.re().abs() > 1.0 {
+                    (x + x.recip()).recip() * 2.0
+                } else {
+                    x * 2.0 / (x * x + 1.0)
+                }),
+                Op::TimesLn | Op::TimesLn1p => {
+                    for l in (0..lanes).filter(|&l| !above[l].is_zero()) {
+                        let (a, x) = (value(node.a)[l], value(node.b)[l]);
+                        let (log, inside) = match node.op {
+                            Op::TimesLn => (x.ln(), x),
+                            _ => (x.ln_1p(), x + 1.0),
+                        };
+                        if inside.re() > 0.0 {
+                            before[node.a as usize * lanes + l] += above[l] * log;
+                            before[node.b as usize * lanes + l] += above[l] * (a / inside);
+                        }
+                    }
+                }
                 Op::Max | Op::Min => {
                     for l in 0..lanes {
                         let (x, y) = (value(node.a)[l].re(), value(node.b)[l].re());

@@ -81,6 +81,14 @@ pub trait Real:
     /// 0 where `low <= x <= high`, otherwise negative infinity; its derivative is 0.
     fn log_indicator(self, low: f64, high: f64) -> Self;
 
+    /// `ln(1 + x^2)`, without overflow.
+    fn ln_1p_square(self) -> Self;
+    /// `a ln x` for `a = self`, continued to where logs of densities need it: at `x = 0` the limit,
+    /// with `0 ln 0 = 0`, and negative infinity for `x < 0`.
+    fn times_ln(self, x: Self) -> Self;
+    /// `a ln(1 + x)` for `a = self`, accurate near `x = 0` and continued like [`Real::times_ln`].
+    fn times_ln_1p(self, x: Self) -> Self;
+
     /// The result of an operation with a hand-written gradient, recorded as one node.
     fn primitive<P: Primitive + 'static>(x: &[Self], operation: &Arc<P>) -> Self;
 
@@ -247,6 +255,16 @@ impl Real for f64 {
             f64::NEG_INFINITY
         }
     }
+    fn ln_1p_square(self) -> f64 {
+        let x = f64::abs(self);
+        if x > 1e8 { 2.0 * x.ln() } else { (x * x).ln_1p() }
+    }
+    fn times_ln(self, x: f64) -> f64 {
+        times_log(self, x, f64::ln(x), x)
+    }
+    fn times_ln_1p(self, x: f64) -> f64 {
+        times_log(self, x, f64::ln_1p(x), x + 1.0)
+    }
     fn primitive<P: Primitive + 'static>(x: &[f64], operation: &Arc<P>) -> f64 {
         let mut grad = vec![0.0; x.len()];
         operation.value_grad(x, &mut grad)
@@ -258,5 +276,18 @@ impl Real for f64 {
             return x.iter().map(|x| x.exp()).sum::<f64>().ln();
         }
         top + x.iter().map(|x| (x - top).exp()).sum::<f64>().ln()
+    }
+}
+
+/// `a log` where `inside > 0`, its limit where `inside = 0`, negative infinity below.
+fn times_log(a: f64, x: f64, log: f64, inside: f64) -> f64 {
+    if a.is_nan() || x.is_nan() {
+        f64::NAN
+    } else if inside < 0.0 {
+        f64::NEG_INFINITY
+    } else if a == 0.0 {
+        0.0
+    } else {
+        a * log
     }
 }

@@ -354,6 +354,21 @@ impl Real for Var {
             }
         }
     }
+    fn ln_1p_square(self) -> Var {
+        self.unary(Op::Ln1pSquare, 0.0, Real::ln_1p_square)
+    }
+    fn times_ln(self, x: Var) -> Var {
+        match x.constant() {
+            Some(c) if c > 0.0 && c < f64::INFINITY => self * c.ln(),
+            _ => self.binary(x, Op::TimesLn, Real::times_ln),
+        }
+    }
+    fn times_ln_1p(self, x: Var) -> Var {
+        match x.constant() {
+            Some(c) if c > -1.0 && c < f64::INFINITY => self * c.ln_1p(),
+            _ => self.binary(x, Op::TimesLn1p, Real::times_ln_1p),
+        }
+    }
     fn primitive<P: Primitive + 'static>(x: &[Var], operation: &Arc<P>) -> Var {
         with_recording(|r| {
             let (start, end) = push_args(r, x);

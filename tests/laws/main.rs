@@ -4,6 +4,7 @@
 mod support;
 
 mod beta;
+mod bijector;
 mod composed;
 mod estimator;
 mod family;

@@ -1,0 +1,9 @@
+//! What models are written with: densities, likelihoods as one node, and the special functions below
+//! them.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod glm;
+mod plain;
+mod special;
