@@ -1,6 +1,6 @@
 //! `Space`: the names, sizes and supports of the coordinates of `z`, declared once.
 
-use std::ops::Index;
+use std::ops::{Index, IndexMut};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::autodiff::Real;
 use crate::bijector::Support;
 use crate::error::Error;
 
-/// One coordinate of `z`: reads as `z[mu]`.
+/// One coordinate of `z`: reads as `z[mu]`, and is written so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Coordinate(usize);
 
@@ -40,6 +40,16 @@ impl<T> Index<Block> for [T] {
     type Output = [T];
     fn index(&self, i: Block) -> &[T] {
         &self[i.start..i.end]
+    }
+}
+impl<T> IndexMut<Coordinate> for [T] {
+    fn index_mut(&mut self, i: Coordinate) -> &mut T {
+        &mut self[i.0]
+    }
+}
+impl<T> IndexMut<Block> for [T] {
+    fn index_mut(&mut self, i: Block) -> &mut [T] {
+        &mut self[i.start..i.end]
     }
 }
 
