@@ -358,6 +358,7 @@ impl<Q> fmt::Display for Posterior<Q> {
         write!(f, "\n  fidelity      {}: {:.0} of {} ", j.fidelity, seen.ess, seen.draws)?;
         write!(f, "draws effective, k-hat {:.2}", seen.khat)?;
         match seen.even() {
+            _ if seen.point.is_some() => write!(f, " (says nothing: a point has no spread)")?,
             true => write!(f, " (of no concern: the weights are even)")?,
             false => write!(f, " (limit {:.2})", seen.threshold)?,
         }

@@ -9,10 +9,10 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use elbo::{
-    Adam, AdamW, Affine, Ascent, Averaged, ClipNorm, ClipValue, Differentiable, DoWG, Family,
+    Adam, AdamW, Affine, Ascent, Averaged, Beta, ClipNorm, ClipValue, Differentiable, DoWG, Family,
     FullRankGaussian, GradientAscent, LowRankGaussian, MeanFieldGaussian, Model, Only, Options,
-    Paired, Real, Reparameterization, Run, Scalar, Schedule, Scheduled, ScoreFunction, Sgd, Space,
-    StickingTheLanding, Stop, Transformed, Var, density, from_fn,
+    Paired, Product, Real, Reparameterization, Run, Scalar, Schedule, Scheduled, ScoreFunction,
+    Sgd, Space, StickingTheLanding, Stop, Transformed, Var, density, from_fn,
 };
 
 thread_local! {
@@ -168,6 +168,31 @@ fn families() {
     let map = Affine::diagonal(vec![0.0; 10], &[0.5; 10]).expect("positive scales");
     let moved = Transformed::new(low_rank, map).expect("of one size");
     allocates_nothing(eight_schools(), moved, GradientAscent::new(landing, dowg()));
+}
+
+/// Families on the unit interval, alone and beside another.
+#[test]
+fn bounded_families() {
+    let coins = |bent: bool| {
+        let mut space = Space::new();
+        let (shift, chance) =
+            (if bent { Some(space.real("shift")) } else { None }, space.unit("p"));
+        from_fn(space, move |z| {
+            let prior = shift.map_or(Var::from(0.0), |s| density::normal(z[s], 0.0, 1.0));
+            prior + 7.0 * z[chance].ln() + 3.0 * (1.0 - z[chance]).ln()
+        })
+    };
+    let beta = || Beta::new(&[3.0], &[3.0]).expect("shapes");
+    let both = || Product::new(MeanFieldGaussian::standard(1), beta());
+    let path = GradientAscent::new(Reparameterization { draws: 10 }, Adam::rate(0.01));
+    allocates_nothing(coins(false), beta(), path.clone());
+    allocates_nothing(coins(true), both(), path);
+    let landing = GradientAscent::new(StickingTheLanding { draws: 10 }, Adam::rate(0.01));
+    allocates_nothing(coins(false), beta(), landing.clone());
+    allocates_nothing(coins(true), both(), landing);
+    let score = GradientAscent::new(ScoreFunction { draws: 10 }, Adam::rate(1e-3));
+    allocates_nothing(coins(false), beta(), score.clone());
+    allocates_nothing(coins(true), both(), score);
 }
 
 #[test]

@@ -7,8 +7,8 @@ use elbo::diagnostics::{
     elbo_terms, examine, iwae_bound, psis, quadrature,
 };
 use elbo::{
-    DMatrix, Error, FullRankGaussian, MeanFieldGaussian, Model, Posterior, Real, Reparameterized,
-    Space, Verdict, density, diagnostics, from_fn,
+    DMatrix, Delta, Error, FullRankGaussian, MeanFieldGaussian, Model, Posterior, Product, Real,
+    Reparameterized, Space, Verdict, density, diagnostics, from_fn,
 };
 use support::{assert_close, exact_cases, numbers};
 
@@ -372,6 +372,28 @@ fn what_is_close_is_called_good() {
     let near = MeanFieldGaussian::new(vec![0.03; 20], &[0.97; 20]).unwrap();
     let (j, khat) = judged(&model, &near, 1);
     assert_eq!((j.verdict, codes(&j)), (Verdict::Good, vec![]), "k-hat {khat}");
+}
+
+/// Its weights are all equal, as those of the exact posterior are, and yet it knows no sd.
+#[test]
+fn a_point_is_never_good() {
+    let model = Correlated { d: 3, rho: 0.5, skewed: false };
+    let (j, khat) = judged(&model, &Delta::new(vec![0.0; 3]), 1);
+    assert_eq!(
+        (j.verdict, codes(&j), khat),
+        (Verdict::UseWithCare, vec!["W09"], f64::NEG_INFINITY)
+    );
+    let said = "a point has no spread: all draws agree in `x[1]` and 2 more, so that the sd \
+                is 0 and the weights cannot judge it";
+    assert_eq!(j.warnings[0].message, said);
+    assert!(j.warnings[0].to_string().contains("try: a family with a width"));
+    // one coordinate of three; the others as they are given the first
+    let model = Correlated { d: 3, rho: 0.0, skewed: false };
+    let q = Product::new(Delta::new(vec![0.0]), MeanFieldGaussian::standard(2));
+    let (j, _) = judged(&model, &q, 1);
+    assert_eq!((j.verdict, codes(&j)), (Verdict::UseWithCare, vec!["W09"]));
+    assert!(j.warnings[0].message.contains("all draws agree in `x[1]`,"), "{j:?}");
+    assert!(diagnostics::elbo(&model, &q, 1000, 1).unwrap().value.is_finite());
 }
 
 #[test]

@@ -158,7 +158,7 @@ pub(crate) fn check<M: Model, Q: Family>(
 /// The estimate out of both log densities: see [`elbo`].
 pub(crate) fn elbo_of(log_p: &[f64], log_q: &[f64], entropy: Option<f64>) -> Estimate {
     let mut terms: Vec<f64> = log_p.iter().zip(log_q).map(|(p, q)| p - q).collect();
-    if let Some(entropy) = entropy {
+    if let Some(entropy) = entropy.filter(|h| h.is_finite()) {
         let half = terms.len() / 2;
         let quieter = |part: std::ops::Range<usize>| {
             Estimate::mean(&log_p[part.clone()]).mcse < Estimate::mean(&terms[part]).mcse

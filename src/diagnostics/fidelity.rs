@@ -65,6 +65,10 @@ pub struct Fidelity {
     pub not_finite: usize,
     /// Draws at which the log joint was minus infinity: outside the posterior's support.
     pub outside: usize,
+    /// Where `q` has no spread: a coordinate at which every draw is the same, or `q` as a whole
+    /// where its entropy is minus infinity. The weights say nothing about it.
+    #[serde(default)]
+    pub point: Option<String>,
     /// The largest shift of a mean after correction, in corrected standard deviations.
     pub shift: Option<Named>,
     /// The largest change of a standard deviation: the logarithm of corrected over `q`'s.
@@ -159,11 +163,28 @@ pub fn examine<M: Model, Q: Family>(
         draws: draws * repeats,
         not_finite: broken,
         outside,
+        point: point_of(q, &space, seed),
         shift: largest(|c| (c.shift, c.shift_mcse)),
         log_sd_ratio: largest(|c| (c.sd_ratio.ln(), c.log_sd_mcse)),
     };
     let summary = Summary { draws: draws * repeats, rows };
     Ok(Examined { elbo, fidelity, summary })
+}
+
+/// Where `q` has no spread, if anywhere: the coordinates that are the same in 50 draws.
+fn point_of<Q: Family>(q: &Q, space: &Space, seed: u64) -> Option<String> {
+    let d = q.dim().max(1);
+    let mut z = vec![0.0; d * 50];
+    q.sample(&mut stream(seed, Purpose::Report, 0), &mut z);
+    let stays = |i: &usize| z.chunks_exact(d).all(|draw| draw[*i] == z[*i]);
+    let names = space.coordinate_names();
+    let mut fixed = (0..q.dim()).filter(stays).map(|i| format!("`{}`", names[i]));
+    match (fixed.next(), fixed.count()) {
+        (Some(name), 0) => Some(name),
+        (Some(name), more) => Some(format!("{name} and {more} more")),
+        (None, _) => (q.entropy() == Some(f64::NEG_INFINITY))
+            .then(|| "a combination of coordinates".to_string()),
+    }
 }
 
 /// Infinite where one repeat is; equal weights (minus infinity) count as -1 beside others.

@@ -201,6 +201,15 @@ fn judge_fidelity(seen: &Fidelity, family: &str, warnings: &mut Vec<Warning>) ->
         warnings.push(Warning::new(Code::AtBoundary, message).try_this(declare));
         verdict = Verdict::UseWithCare;
     }
+    if let Some(place) = &seen.point {
+        let message = format!(
+            "a point has no spread: all draws agree in {place}, so that the sd is 0 and the \
+             weights cannot judge it"
+        );
+        let spread = "a family with a width, such as MeanFieldGaussian, or `infer(model)`";
+        warnings.push(Warning::new(Code::VarianceDeficit, message).try_this(spread));
+        verdict = Verdict::UseWithCare;
+    }
     if seen.khat >= seen.threshold && !seen.even() {
         warnings.push(heavy_weights(seen, family));
         let hopeless = seen.khat >= 1.0 && seen.ess < 0.5 * seen.draws as f64;

@@ -8,8 +8,8 @@
 use std::f64::consts::TAU;
 
 use elbo::{
-    Affine, DMatrix, Differentiable, Error, Family, FullRankGaussian, GradientEstimator,
-    LowRankGaussian, MeanFieldGaussian, Model, NaturalScale, NonFinite, Purpose,
+    Affine, Beta, DMatrix, Differentiable, Error, Family, FullRankGaussian, GradientEstimator,
+    LowRankGaussian, MeanFieldGaussian, Model, NaturalScale, NonFinite, Product, Purpose,
     Reparameterization, ScoreFunction, Scored, Space, StickingTheLanding, Support, Transformed,
     Var, from_fn, stream,
 };
@@ -282,6 +282,23 @@ fn natural_scale() {
     let base = MeanFieldGaussian::new(vec![0.3, -0.4], &[0.3, 0.5]).expect("positive scales");
     let q = Transformed::new(base, NaturalScale::new(&space)).expect("of one size");
     unbiased(&q, Reparameterization { draws: 2 });
+    unbiased(&q, ScoreFunction { draws: 3 });
+}
+
+#[test]
+fn beta() {
+    let q = Beta::new(&[3.0, 2.5], &[2.5, 3.5]).expect("shapes");
+    unbiased(&q, Reparameterization { draws: 2 });
+    unbiased(&q, StickingTheLanding { draws: 2 });
+    unbiased(&q, ScoreFunction { draws: 3 });
+}
+
+#[test]
+fn product() {
+    let shapes = Beta::new(&[3.0], &[3.5]).expect("shapes");
+    let q = Product::new(MeanFieldGaussian::standard(1), shapes);
+    unbiased(&q, Reparameterization { draws: 2 });
+    unbiased(&q, StickingTheLanding { draws: 2 });
     unbiased(&q, ScoreFunction { draws: 3 });
 }
 
