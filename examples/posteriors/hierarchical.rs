@@ -121,16 +121,20 @@ fn answered(answers: &[Vec<f64>], x: &[f64], grad: &mut [f64]) -> f64 {
     grad.fill(0.0);
     let mut lp = 0.0;
     for (i, answers) in answers.iter().enumerate() {
+        // One logarithm an item: a hundred factors between 1 and 2 are far from overflow.
+        let mut product = 1.0;
         for (j, &answer) in answers.iter().enumerate() {
             let logit = a[i] * (theta[j] - b[i]);
             let small = (-logit.abs()).exp();
             let right = if logit > 0.0 { 1.0 } else { small } / (1.0 + small);
-            lp += answer * logit - logit.max(0.0) - small.ln_1p();
+            lp += answer * logit - logit.max(0.0);
+            product *= 1.0 + small;
             let residual = answer - right;
             grad[j] += residual * a[i];
             grad[persons + i] += residual * (theta[j] - b[i]);
             grad[persons + items + i] -= residual * a[i];
         }
+        lp -= product.ln();
     }
     lp
 }
