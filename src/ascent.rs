@@ -3,25 +3,33 @@
 mod fixed_draws;
 mod gradient;
 mod laplace;
+mod minibatch;
 
 pub use fixed_draws::{FixedDraws, FixedNoise, LinearResponse};
 pub use gradient::GradientAscent;
 pub use laplace::Laplace;
+pub use minibatch::Minibatch;
+
+use std::any::Any;
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::estimator::NonFinite;
+use crate::lossless;
 use crate::scalar::Scalar;
+use crate::warning::Warning;
 
 /// What one step did, as the trace keeps it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     /// The ELBO in nats: exact, or an estimate from the step's own draws; `None` where the move
     /// does not know it.
+    #[serde(with = "lossless::maybe")]
     pub elbo: Option<f64>,
     /// Euclidean length of the gradient, where there is one.
+    #[serde(with = "lossless::maybe")]
     pub grad_norm: Option<f64>,
     /// The draw that was not finite, if one was: then nothing has moved.
     pub rejected: Option<Box<NonFinite>>,
@@ -44,6 +52,35 @@ pub trait Ascent<M, Q, T: Scalar = f64> {
     /// Dimensions or supports that do not match, settings that make no sense.
     fn check(&self, _model: &M, _q: &Q) -> Result<(), Error> {
         Ok(())
+    }
+
+    /// Looks at the place where the run would start, once, before the first step.
+    ///
+    /// # Errors
+    /// A log joint that is finite at no draw of `q`, or does not depend on a coordinate.
+    fn start(&mut self, _model: &mut M, _q: &mut Q, _rng: &mut dyn Rng) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// What to tell the user about the pairing that is no reason to refuse it.
+    fn warnings(&self, _model: &M, _q: &Q) -> Vec<Warning> {
+        Vec::new()
+    }
+
+    /// What the move is called in a message.
+    fn name(&self) -> String {
+        short_name::<Self>()
+    }
+
+    /// Whether the move says by itself when it has arrived (`Step::converged`), so that it needs
+    /// no stop rule.
+    fn finishes(&self) -> bool {
+        false
+    }
+
+    /// Whether [`Ascent::probe`] can compare two answers, as the paired stop rule needs.
+    fn can_probe(&self) -> bool {
+        false
     }
 
     /// Moves `model` and `q` uphill once.
@@ -75,6 +112,24 @@ impl<T: Scalar, M, Q, A: Ascent<M, Q, T>, B: Ascent<M, Q, T>> Ascent<M, Q, T> fo
         self.0.check(model, q)?;
         self.1.check(model, q)
     }
+    fn start(&mut self, model: &mut M, q: &mut Q, rng: &mut dyn Rng) -> Result<(), Error> {
+        self.0.start(model, q, rng)?;
+        self.1.start(model, q, rng)
+    }
+    fn warnings(&self, model: &M, q: &Q) -> Vec<Warning> {
+        let mut all = self.0.warnings(model, q);
+        all.append(&mut self.1.warnings(model, q));
+        all
+    }
+    fn name(&self) -> String {
+        format!("({}, {})", self.0.name(), self.1.name())
+    }
+    fn finishes(&self) -> bool {
+        self.0.finishes() && self.1.finishes()
+    }
+    fn can_probe(&self) -> bool {
+        self.0.can_probe() || self.1.can_probe()
+    }
     fn step(&mut self, model: &mut M, q: &mut Q, rng: &mut dyn Rng) -> Result<Step, Error> {
         let first = self.0.step(model, q, rng)?;
         let second = self.1.step(model, q, rng)?;
@@ -98,6 +153,21 @@ impl<T: Scalar, M, Q> Ascent<M, Q, T> for Box<dyn Ascent<M, Q, T>> {
     fn check(&self, model: &M, q: &Q) -> Result<(), Error> {
         (**self).check(model, q)
     }
+    fn start(&mut self, model: &mut M, q: &mut Q, rng: &mut dyn Rng) -> Result<(), Error> {
+        (**self).start(model, q, rng)
+    }
+    fn warnings(&self, model: &M, q: &Q) -> Vec<Warning> {
+        (**self).warnings(model, q)
+    }
+    fn name(&self) -> String {
+        (**self).name()
+    }
+    fn finishes(&self) -> bool {
+        (**self).finishes()
+    }
+    fn can_probe(&self) -> bool {
+        (**self).can_probe()
+    }
     fn step(&mut self, model: &mut M, q: &mut Q, rng: &mut dyn Rng) -> Result<Step, Error> {
         (**self).step(model, q, rng)
     }
@@ -106,5 +176,28 @@ impl<T: Scalar, M, Q> Ascent<M, Q, T> for Box<dyn Ascent<M, Q, T>> {
     }
     fn probe(&mut self, model: &mut M, q: &mut Q, rng: &mut dyn Rng, terms: &mut [f64]) -> bool {
         (**self).probe(model, q, rng, terms)
+    }
+}
+
+/// The name of a type without the paths of its modules.
+pub(crate) fn short_name<A: ?Sized>() -> String {
+    let full = std::any::type_name::<A>();
+    let mut name = String::new();
+    for part in full.split_inclusive(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')) {
+        name += part.rsplit("::").next().unwrap_or(part);
+    }
+    name
+}
+
+/// The buffers of the right type, made when there are none yet.
+pub(crate) fn buffers_of<B: Default + Send + 'static>(
+    slot: &mut Option<Box<dyn Any + Send>>,
+) -> &mut B {
+    if !slot.as_ref().is_some_and(|b| b.is::<B>()) {
+        *slot = Some(Box::new(B::default()));
+    }
+    match slot.as_mut().and_then(|b| b.downcast_mut::<B>()) {
+        Some(buffers) => buffers,
+        None => unreachable!("the buffers were just made"),
     }
 }

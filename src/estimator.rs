@@ -10,6 +10,7 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::lossless;
 use crate::scalar::Scalar;
 
 /// Estimates `grad_(theta, lambda) ELBO` and the ELBO itself.
@@ -50,13 +51,18 @@ pub trait GradientEstimator<M, Q, T: Scalar = f64> {
 pub struct NonFinite {
     /// Which of the step's draws.
     pub draw: usize,
-    /// The point in the model's own coordinates.
+    /// The point in the model's own coordinates; empty where every draw was finite and only the
+    /// gradient summed over them was not.
+    #[serde(with = "lossless::many")]
     pub z: Vec<f64>,
     /// `log p(x, z)` there.
+    #[serde(with = "lossless::one")]
     pub log_joint: f64,
     /// `log q(z)` there.
+    #[serde(with = "lossless::one")]
     pub log_q: f64,
-    /// The first coordinate of the gradient that is not finite, where the log joint is.
+    /// The first coordinate of the gradient that is not finite, where the log joint is; of the
+    /// gradient in `[theta | lambda]` where `z` is empty.
     pub coordinate: Option<usize>,
 }
 

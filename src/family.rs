@@ -59,6 +59,8 @@ pub trait Family<T: Scalar = f64> {
     }
     /// Attends to these rows of the data only; families without local parameters ignore it.
     fn subsample(&mut self, _rows: &[usize]) {}
+    /// Back to all rows.
+    fn whole(&mut self) {}
 }
 
 /// A family whose log density has a gradient in `lambda`, the score.

@@ -1,17 +1,24 @@
 //! The one loop: `fit`, `fit_with`, and `Run`, the loop by hand.
 
+use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ascent::{Ascent, Step};
+use crate::caught::Caught;
+use crate::checkpoint::Fingerprint;
 use crate::error::Error;
-use crate::estimator::NonFinite;
+use crate::family::Family;
+use crate::model::Model;
 use crate::noise::{Purpose, stream};
+pub use crate::outcome::Outcome;
+use crate::runaway::Runaway;
 use crate::scalar::Scalar;
-use crate::stop::{Stop, StopState};
-use crate::warning::Warning;
+use crate::stop::{Parts, Stop, StopState};
+use crate::warning::{Code, Warning};
+use crate::witness::Witness;
 
 /// What a fit may be told. Every field has a default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,37 +52,8 @@ impl Options {
         if self.patience == 0 {
             return Err(Error::option("patience", 0, "allow at least one rejected step"));
         }
-        self.stop.check()
+        Ok(())
     }
-}
-
-/// How a run ended. Whether `q` is any good is another question.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// A stop rule fired, or the move knew by itself that it had arrived.
-    Converged {
-        /// Which rule, with its numbers.
-        rule: String,
-    },
-    /// The steps ran out.
-    StepLimit,
-    /// The observer said stop.
-    Stopped,
-    /// Too many steps in a row were not finite; `q` is the last good iterate.
-    Diverged {
-        /// Where it happened.
-        witness: Witness,
-    },
-}
-
-/// A step that was not finite, in enough detail to look at it again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Witness {
-    /// The step, counted from 0.
-    pub step: usize,
-    /// The draw that spoiled it.
-    pub draw: NonFinite,
 }
 
 /// A run under way: the loop by hand, one [`Run::step`] at a time.
@@ -93,9 +71,22 @@ pub struct Run<M, Q, A> {
     pub trace: Vec<Step>,
     /// How many steps were rejected.
     pub rejected: usize,
-    in_a_row: usize,
+    pub(crate) history: History,
+    pub(crate) fingerprint: Fingerprint,
+    /// Copies `theta` out of the model, whatever its scalar.
+    pub(crate) theta: fn(&M) -> Vec<f64>,
+    pub(crate) warnings: RefCell<Vec<Warning>>,
     dim: usize,
+}
+
+/// What a run remembers besides its parts and its trace; part of a checkpoint.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct History {
+    in_a_row: usize,
+    first_rejected: Option<Witness>,
     stop: StopState,
+    runaway: Runaway,
+    ended: Option<Outcome>,
 }
 
 /// A fit that has ended.
@@ -119,74 +110,226 @@ pub struct Fit<M, Q> {
     pub warnings: Vec<Warning>,
 }
 
+/// How many entries of the trace are made room for at once.
+const ROOM: usize = 1 << 20;
+
 impl<M, Q, A> Run<M, Q, A> {
     /// A run that has taken no step yet.
     ///
     /// # Errors
-    /// Whatever is wrong with the options or the pairing, before any work is done.
+    /// Whatever is wrong with the options, the pairing or the start, before any step is taken.
     pub fn new<T>(model: M, q: Q, ascent: A, options: Options) -> Result<Self, Error>
     where
         T: Scalar,
+        M: Model<T>,
+        Q: Family<T>,
         A: Ascent<M, Q, T>,
-        Q: crate::family::Family<T>,
+    {
+        let mut run = Run::unstarted(model, q, ascent, options)?;
+        let warnings = run.ascent.warnings(&run.model, &run.q);
+        warnings.into_iter().for_each(|w| run.warn(w));
+        let mut rng = stream(run.options.seed, Purpose::Start, 0);
+        Caught::by(|| run.ascent.start(&mut run.model, &mut run.q, &mut rng))
+            .unwrap_or_else(|caught| Err(caught.at_step(0)))?;
+        Ok(run)
+    }
+
+    /// The same without a look at the start.
+    pub(crate) fn unstarted<T>(model: M, q: Q, ascent: A, options: Options) -> Result<Self, Error>
+    where
+        T: Scalar,
+        M: Model<T>,
+        Q: Family<T>,
+        A: Ascent<M, Q, T>,
     {
         options.check()?;
+        options.stop.check(&ascent.name(), ascent.can_probe(), ascent.finishes())?;
         ascent.check(&model, &q)?;
-        let (trace, dim) = (Vec::with_capacity(options.steps), q.dim());
-        let stop = StopState::default();
-        Ok(Run { model, q, ascent, options, trace, rejected: 0, in_a_row: 0, dim, stop })
+        let fingerprint = Fingerprint::of(&model, &q);
+        Ok(Run {
+            trace: Vec::with_capacity(options.steps.min(ROOM)),
+            rejected: 0,
+            history: History::default(),
+            fingerprint,
+            theta: |model| {
+                let mut theta = vec![T::default(); model.n_theta()];
+                model.theta(&mut theta);
+                theta.into_iter().map(T::to_f64).collect()
+            },
+            warnings: RefCell::default(),
+            dim: q.dim(),
+            model,
+            q,
+            ascent,
+            options,
+        })
+    }
+
+    /// Adds a warning to what the fit will report, unless it is there already.
+    pub fn warn(&self, warning: Warning) {
+        let mut warnings = self.warnings.borrow_mut();
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
     }
 
     /// Takes one step; says how the run ended if it did.
     ///
     /// # Errors
-    /// An exact move that cannot go on, or a model that panicked.
-    pub fn step<T: Scalar>(&mut self) -> Result<Option<Outcome>, Error>
+    /// An exact move that cannot go on or descends, an objective without limit, or a model that
+    /// panicked.
+    pub fn step<T>(&mut self) -> Result<Option<Outcome>, Error>
     where
+        T: Scalar,
+        M: Model<T>,
+        Q: Family<T>,
         A: Ascent<M, Q, T>,
     {
         let t = self.trace.len();
+        if self.history.ended.is_some() {
+            return Ok(self.history.ended.clone());
+        }
         if t >= self.options.steps {
             return Ok(Some(Outcome::StepLimit));
         }
-        let mut rng = stream(self.options.seed, Purpose::Step, t as u64);
+        let ended = Caught::by(|| self.step_uncaught(t)).unwrap_or_else(|c| Err(c.at_step(t)))?;
+        self.history.ended.clone_from(&ended);
+        Ok(ended)
+    }
+
+    fn step_uncaught<T>(&mut self, t: usize) -> Result<Option<Outcome>, Error>
+    where
+        T: Scalar,
+        M: Model<T>,
+        Q: Family<T>,
+        A: Ascent<M, Q, T>,
+    {
+        let Options { seed, patience, .. } = self.options;
+        let mut rng = stream(seed, Purpose::Step, t as u64);
         let step = self.ascent.step(&mut self.model, &mut self.q, &mut rng)?;
+        let history = &mut self.history;
+        let mut ended = None;
         if let Some(bad) = &step.rejected {
             self.rejected += 1;
-            self.in_a_row += 1;
-            if self.in_a_row >= self.options.patience {
-                let witness = Witness { step: t, draw: (**bad).clone() };
-                self.trace.push(step);
-                return Ok(Some(Outcome::Diverged { witness }));
+            history.in_a_row += 1;
+            let witness = || Witness::new(t, bad, &self.model);
+            history.first_rejected.get_or_insert_with(witness);
+            if history.in_a_row >= patience {
+                ended = Some(Outcome::Diverged { witness: witness() });
             }
         } else {
-            self.in_a_row = 0;
+            history.in_a_row = 0;
         }
-        let mut done = step.converged.clone();
-        if done.is_none() {
-            let parts = (&mut self.model, &mut self.q, &mut self.ascent);
-            let Options { seed, stop, .. } = &self.options;
-            done = self.stop.done(stop, *seed, self.dim, t + 1, &step, parts);
+        if ended.is_none() {
+            ended = step.converged.clone().map(|rule| Outcome::Converged { rule });
+        }
+        if ended.is_none() {
+            let parts = Parts { model: &mut self.model, q: &mut self.q, ascent: &mut self.ascent };
+            let stop = &self.options.stop;
+            ended = history.stop.done(stop, (seed, self.dim, t + 1), &step, parts)?;
+        }
+        if ended.is_none() && self.ascent.can_probe() {
+            history.runaway.look((t + 1, seed), step.elbo, &self.model, &self.q)?;
         }
         self.trace.push(step);
-        Ok(done.map(|rule| Outcome::Converged { rule }))
+        Ok(ended)
+    }
+
+    /// Goes on until the run ends.
+    ///
+    /// # Errors
+    /// As [`Run::step`].
+    pub fn finish<T>(self) -> Result<Fit<M, Q>, Error>
+    where
+        T: Scalar,
+        M: Model<T>,
+        Q: Family<T>,
+        A: Ascent<M, Q, T>,
+    {
+        self.finish_with(|_| ControlFlow::Continue(()))
+    }
+
+    /// [`Run::finish`] with an observer that sees the run after every step and may stop it.
+    ///
+    /// # Errors
+    /// As [`Run::step`].
+    pub fn finish_with<T>(
+        mut self,
+        mut observe: impl FnMut(&Run<M, Q, A>) -> ControlFlow<()>,
+    ) -> Result<Fit<M, Q>, Error>
+    where
+        T: Scalar,
+        M: Model<T>,
+        Q: Family<T>,
+        A: Ascent<M, Q, T>,
+    {
+        // There is no clock in a browser's sandbox.
+        let start = (!cfg!(target_family = "wasm")).then(Instant::now);
+        let outcome = loop {
+            let before = self.trace.len();
+            let ended = self.step()?;
+            let seen = self.trace.len() > before;
+            let stopped = seen && observe(&self).is_break();
+            if let Some(outcome) = ended {
+                break outcome;
+            }
+            if stopped {
+                break Outcome::Stopped;
+            }
+        };
+        self.warn_of(&outcome);
+        let Run { mut model, mut q, ascent, trace, rejected, options, warnings, .. } = self;
+        ascent.answer(&mut model, &mut q);
+        let seconds = start.map_or(0.0, |start| start.elapsed().as_secs_f64());
+        let (seed, warnings) = (options.seed, warnings.into_inner());
+        Ok(Fit { model, q, outcome, trace, rejected, seed, seconds, warnings })
+    }
+
+    /// What the way the run went gives reason to say.
+    fn warn_of(&self, outcome: &Outcome) {
+        let steps = self.trace.len();
+        if *outcome == Outcome::StepLimit && self.options.stop != Stop::Budget {
+            let message = format!("the stop rule has not fired in {steps} steps");
+            let more = format!("Options {{ steps: {}, .. }}", steps.saturating_mul(4));
+            self.warn(Warning::new(Code::NotConverged, message).try_this(more));
+        }
+        if let Outcome::Descended { rule } = outcome {
+            let warning = Warning::new(Code::StepTooLarge, rule.clone());
+            self.warn(warning.try_this("a smaller rate, or an averaged optimizer"));
+        }
+        if let Some(first) = &self.history.first_rejected {
+            let message = format!(
+                "{} of {steps} steps were rejected because something was not finite; the first: {first}",
+                self.rejected
+            );
+            let look = "witness.replay(&model), in a debugger";
+            self.warn(Warning::new(Code::Rejected, message).try_this(look));
+        }
+    }
+
+    /// The first step that was rejected, if any was.
+    pub fn first_rejected(&self) -> Option<&Witness> {
+        self.history.first_rejected.as_ref()
     }
 }
 
 /// Repeats a move until a stop rule fires or the steps run out.
 ///
 /// # Errors
-/// What could not start (options, dimensions, supports), or a model that is broken.
+/// What could not start (options, dimensions, supports, a density that is nowhere finite), or a
+/// model that is broken.
 pub fn fit<M, Q, A, T>(model: M, q: Q, ascent: A, options: Options) -> Result<Fit<M, Q>, Error>
 where
     T: Scalar,
+    M: Model<T>,
+    Q: Family<T>,
     A: Ascent<M, Q, T>,
-    Q: crate::family::Family<T>,
 {
-    fit_with(model, q, ascent, options, |_| ControlFlow::Continue(()))
+    Run::new(model, q, ascent, options)?.finish()
 }
 
-/// [`fit`] with an observer that sees the run after every step and may stop it.
+/// [`fit`] with an observer that sees the run after every step and may stop it; [`crate::observe`]
+/// has some.
 ///
 /// # Errors
 /// As [`fit`].
@@ -195,26 +338,13 @@ pub fn fit_with<M, Q, A, T>(
     q: Q,
     ascent: A,
     options: Options,
-    mut observe: impl FnMut(&Run<M, Q, A>) -> ControlFlow<()>,
+    observe: impl FnMut(&Run<M, Q, A>) -> ControlFlow<()>,
 ) -> Result<Fit<M, Q>, Error>
 where
     T: Scalar,
+    M: Model<T>,
+    Q: Family<T>,
     A: Ascent<M, Q, T>,
-    Q: crate::family::Family<T>,
 {
-    let start = Instant::now();
-    let mut run = Run::new(model, q, ascent, options)?;
-    let outcome = loop {
-        if let Some(outcome) = run.step()? {
-            break outcome;
-        }
-        if observe(&run).is_break() {
-            break Outcome::Stopped;
-        }
-    };
-    let Run { mut model, mut q, ascent, trace, rejected, options, .. } = run;
-    ascent.answer(&mut model, &mut q);
-    let (seed, seconds) = (options.seed, start.elapsed().as_secs_f64());
-    let warnings = Vec::new();
-    Ok(Fit { model, q, outcome, trace, rejected, seed, seconds, warnings })
+    Run::new(model, q, ascent, options)?.finish_with(observe)
 }

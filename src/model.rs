@@ -2,14 +2,17 @@
 
 mod differenced;
 mod from_fn;
+mod parallel;
 mod unconstrained;
 mod whitened;
 
 pub use differenced::DifferencedHessian;
 pub use from_fn::{FromFn, from_fn};
+pub use parallel::Parallel;
 pub use unconstrained::Unconstrained;
 pub use whitened::Whitened;
 
+use crate::caught::AtDraw;
 use crate::scalar::Scalar;
 use crate::space::Space;
 
@@ -53,9 +56,20 @@ pub trait Model<T: Scalar = f64> {
     /// between draws.
     fn log_joint_batch(&self, z: &[T], out: &mut [f64]) {
         let d = (z.len() / out.len().max(1)).max(1);
-        for (z, out) in z.chunks_exact(d).zip(out) {
+        for (s, (z, out)) in z.chunks_exact(d).zip(out).enumerate() {
+            let _here = AtDraw(s, z);
             *out = self.log_joint(z);
         }
+    }
+
+    /// The point on the natural scale that `z` stands for, in the order of `space().names()`.
+    /// Override where `z` is not in the coordinates of [`Model::space`].
+    fn natural(&self, z: &[T]) -> Vec<f64> {
+        let space = self.space();
+        let u: Vec<f64> = z.iter().map(|z| z.to_f64()).collect();
+        let mut natural = vec![0.0; space.natural_dim()];
+        space.constrain(&u, &mut natural);
+        natural
     }
 
     /// The number of the model's own parameters, learned together with `q`.
@@ -75,6 +89,14 @@ pub trait Model<T: Scalar = f64> {
         Self: Sized + Model<f64>,
     {
         Unconstrained::new(self)
+    }
+
+    /// The model with its batches spread over threads: see [`Parallel`].
+    fn parallel(self) -> Parallel<Self>
+    where
+        Self: Sized + Model<f64>,
+    {
+        Parallel::new(self)
     }
 }
 
@@ -98,8 +120,10 @@ pub trait Differentiable<T: Scalar = f64>: Model<T> {
         grad_theta: &mut [T],
     ) {
         let d = (z.len() / out.len().max(1)).max(1);
-        for ((z, g), out) in z.chunks_exact(d).zip(grad_z.chunks_exact_mut(d)).zip(out.iter_mut()) {
-            *out = self.log_joint_grad(z, g);
+        let columns = z.chunks_exact(d).zip(grad_z.chunks_exact_mut(d)).zip(out.iter_mut());
+        for (s, ((z, grad), out)) in columns.enumerate() {
+            let _here = AtDraw(s, z);
+            *out = self.log_joint_grad(z, grad);
         }
         if self.n_theta() > 0 {
             let shares = [T::from_f64(1.0 / out.len() as f64); 64];

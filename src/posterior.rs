@@ -134,7 +134,7 @@ impl<M: Model, Q: Family + Clone> Fit<M, Q> {
         let space = self.model.space();
         let Examined { elbo, fidelity, summary } =
             examine(&self.model, &self.q, checks, self.seed)?;
-        let ending = Ending::of(&self.outcome, &space.coordinate_names());
+        let ending = Ending::of(&self.outcome);
         let family = short_name::<Q>();
         let judgement = Judgement::new(&ending, &elbo, &fidelity, &family, &self.warnings);
         let mut theta = vec![0.0; self.model.n_theta()];

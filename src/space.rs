@@ -180,6 +180,16 @@ impl Space {
         Support::Real
     }
 
+    /// The natural support of coordinate `i` of this space, and whether it has been moved to
+    /// `R^k`.
+    pub(crate) fn coordinate(&self, i: usize) -> Option<(Support, bool)> {
+        let mut end = 0;
+        self.entries.iter().find_map(|e| {
+            end += e.dim();
+            (i < end).then_some((e.support, e.moved))
+        })
+    }
+
     /// The same blocks with their coordinates moved to `R^k`.
     pub fn unconstrained(&self) -> Space {
         let mut moved = self.clone();

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::ascent::{Ascent, Step};
 use crate::error::Error;
+use crate::lossless;
 use crate::noise::{Purpose, stream};
+use crate::outcome::Outcome;
 use crate::scalar::Scalar;
 
 /// When to stop before the steps run out.
@@ -14,7 +16,8 @@ use crate::scalar::Scalar;
 pub enum Stop {
     /// Never: all steps are taken.
     Budget,
-    /// For exact moves: when a step gains less than `gain * max(1, |ELBO|)` nats.
+    /// For exact moves: when a step gains less than `gain * max(1, |ELBO|)` nats. An exact move
+    /// never descends; one that does, by more than rounding, is an error.
     Exact {
         /// The relative gain.
         gain: f64,
@@ -22,7 +25,8 @@ pub enum Stop {
     /// For stochastic moves: a paired test on common random numbers. Every so often the current
     /// answer and the one at the check before are compared draw by draw, on the same noise, which
     /// makes the difference far less noisy than either ELBO. Stops when in three checks in a row
-    /// `mean + 2 se` of the gain is below the tolerance.
+    /// `mean + 2 se` of the gain is within the tolerance of zero; gives up when in two checks in a row the
+    /// ELBO lies more than five standard errors below its best.
     Paired(Paired),
 }
 
@@ -54,14 +58,23 @@ impl Default for Stop {
 const CHECKS: u32 = 3;
 /// After how many checks the noise is renewed.
 const RENEW: u64 = 10;
+/// How many standard errors below its best the ELBO may not be, twice.
+const FALL: f64 = 5.0;
+/// By how much of `max(1, |ELBO|)` rounding may lower an exact ELBO.
+const ROUNDING: f64 = 1e-10;
 
 /// What a stop rule remembers; part of a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct StopState {
+    #[serde(with = "lossless::maybe")]
     last_elbo: Option<f64>,
     next_check: usize,
     checks: u64,
     passed: u32,
+    fallen: u32,
+    /// ELBO and standard error at the best check.
+    best: Option<(f64, f64)>,
+    #[serde(with = "lossless::many")]
     base: Vec<f64>,
     #[serde(skip)]
     now: Vec<f64>,
@@ -73,8 +86,16 @@ impl Stop {
         Stop::Exact { gain: 1e-9 }
     }
 
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    /// Refuses settings that make no sense, and a paired test on a move that cannot be probed.
+    pub(crate) fn check(&self, name: &str, can_probe: bool, ends: bool) -> Result<(), Error> {
         match self {
+            Stop::Paired(_) if !can_probe && !ends => Err(Error::option(
+                "stop",
+                "Paired",
+                &format!(
+                    "the paired test compares draws, and `{name}` has none; use Stop::exact() for an exact move (Options::exact()) or Stop::Budget"
+                ),
+            )),
             Stop::Budget => Ok(()),
             Stop::Exact { gain } if *gain >= 0.0 => Ok(()),
             Stop::Exact { gain } => Err(Error::option("gain", gain, "it must be 0 or more")),
@@ -94,69 +115,127 @@ impl Stop {
     }
 }
 
+/// The parts of a run that a stop rule may touch.
+pub(crate) struct Parts<'a, M, Q, A> {
+    pub model: &'a mut M,
+    pub q: &'a mut Q,
+    pub ascent: &'a mut A,
+}
+
 impl StopState {
-    /// Whether the run should stop after this step, and by which rule.
-    #[allow(clippy::too_many_arguments)]
+    /// Whether the run should stop after this step, and why.
     pub(crate) fn done<T: Scalar, M, Q, A: Ascent<M, Q, T>>(
         &mut self,
         stop: &Stop,
-        seed: u64,
-        dim: usize,
-        steps: usize,
+        (seed, dim, steps): (u64, usize, usize),
         step: &Step,
-        (model, q, ascent): (&mut M, &mut Q, &mut A),
-    ) -> Option<String> {
+        parts: Parts<'_, M, Q, A>,
+    ) -> Result<Option<Outcome>, Error> {
         match stop {
-            Stop::Budget => None,
-            Stop::Exact { gain } => {
-                let now = step.elbo?;
-                let before = self.last_elbo.replace(now)?;
-                let limit = gain * before.abs().max(1.0);
-                ((now - before).abs() < limit)
-                    .then(|| format!("relative gain below {gain:e} after {steps} steps"))
-            }
+            Stop::Budget => Ok(None),
+            _ if step.rejected.is_some() => Ok(None),
+            Stop::Exact { gain } => self.exact(*gain, steps, step, || parts.ascent.name()),
             Stop::Paired(paired) => {
                 if steps < self.next_check.max(paired.every) {
-                    return None;
-                }
-                let tolerance = paired.tolerance.unwrap_or((0.01 * (dim as f64).sqrt()).min(0.1));
-                let noise = |checks: u64| stream(seed, Purpose::Probe, checks / RENEW);
-                self.now.resize(paired.draws, 0.0);
-                let mut probe =
-                    |rng: &mut dyn Rng, terms: &mut [f64]| ascent.probe(model, q, rng, terms);
-                if self.base.len() == paired.draws {
-                    if !probe(&mut noise(self.checks), &mut self.now) {
-                        return None;
-                    }
-                    let (gain, se) = paired_gain(&self.base, &self.now);
-                    let small = gain + 2.0 * se < tolerance;
-                    self.passed = if small { self.passed + 1 } else { 0 };
-                    self.checks += 1;
-                    if self.passed >= CHECKS {
-                        return Some(format!(
-                            "paired test: gain {gain:.2e} ± {se:.1e} nats below {tolerance:.2e}, \
-                             {CHECKS} times in a row, after {steps} steps"
-                        ));
-                    }
-                }
-                if self.base.len() != paired.draws || self.checks.is_multiple_of(RENEW) {
-                    self.base.resize(paired.draws, 0.0);
-                    probe(&mut noise(self.checks), &mut self.base);
-                } else {
-                    self.base.copy_from_slice(&self.now);
+                    return Ok(None);
                 }
                 self.next_check = steps + paired.every.max(steps / 4);
-                None
+                Ok(self.paired(paired, (seed, dim, steps), parts))
             }
         }
     }
+
+    fn exact(
+        &mut self,
+        gain: f64,
+        steps: usize,
+        step: &Step,
+        name: impl Fn() -> String,
+    ) -> Result<Option<Outcome>, Error> {
+        let Some(now) = step.elbo else {
+            let remedy = format!("`{}` does not say what its ELBO is; use Stop::Budget", name());
+            return Err(Error::option("stop", "Exact", &remedy));
+        };
+        let Some(before) = self.last_elbo.replace(now) else { return Ok(None) };
+        let size = before.abs().max(1.0);
+        if now.is_nan() || now < before - ROUNDING * size {
+            let reason = format!(
+                "the ELBO went from {before} to {now} at step {}, and an exact move never descends; \
+                 if the move is stochastic use Stop::Paired or Stop::Budget, otherwise its update is wrong",
+                steps - 1
+            );
+            return Err(Error::Ascent { block: name(), reason });
+        }
+        let small = (now - before).abs() < gain * size;
+        Ok(small.then(|| Outcome::Converged {
+            rule: format!("relative gain below {gain:e} after {steps} steps"),
+        }))
+    }
+
+    fn paired<T: Scalar, M, Q, A: Ascent<M, Q, T>>(
+        &mut self,
+        paired: &Paired,
+        (seed, dim, steps): (u64, usize, usize),
+        Parts { model, q, ascent }: Parts<'_, M, Q, A>,
+    ) -> Option<Outcome> {
+        let tolerance = paired.tolerance.unwrap_or((0.01 * (dim as f64).sqrt()).min(0.1));
+        let noise = |checks: u64| stream(seed, Purpose::Probe, checks / RENEW);
+        self.now.resize(paired.draws, 0.0);
+        let mut probe = |rng: &mut dyn Rng, terms: &mut [f64]| ascent.probe(model, q, rng, terms);
+        if self.base.len() == paired.draws {
+            if !probe(&mut noise(self.checks), &mut self.now) {
+                return None;
+            }
+            self.checks += 1;
+            // Not a number where a draw is outside the support: then nothing is passed.
+            let (gain, se) = mean_and_se(self.now.iter().zip(&self.base).map(|(a, b)| a - b));
+            let small = (gain + 2.0 * se).abs() < tolerance;
+            self.passed = if small { self.passed + 1 } else { 0 };
+            if self.passed >= CHECKS {
+                let rule = format!(
+                    "paired test: gain {gain:.2e} ± {se:.1e} nats below {tolerance:.2e}, \
+                     {CHECKS} times in a row, after {steps} steps"
+                );
+                return Some(Outcome::Converged { rule });
+            }
+            if let Some(rule) = self.fall(steps) {
+                return Some(Outcome::Descended { rule });
+            }
+        }
+        if self.base.len() != paired.draws || self.checks.is_multiple_of(RENEW) {
+            self.base.resize(paired.draws, 0.0);
+            probe(&mut noise(self.checks), &mut self.base);
+        } else {
+            self.base.copy_from_slice(&self.now);
+        }
+        None
+    }
+
+    /// Compares the ELBO at this check with the best so far.
+    fn fall(&mut self, steps: usize) -> Option<String> {
+        let (now, se) = mean_and_se(self.now.iter().copied());
+        if !now.is_finite() || !se.is_finite() {
+            return None;
+        }
+        let (best, best_se) = *self.best.get_or_insert((now, se));
+        if now > best {
+            self.best = Some((now, se));
+        }
+        let fallen = best - now > FALL * se.hypot(best_se);
+        self.fallen = if fallen { self.fallen + 1 } else { 0 };
+        (self.fallen >= 2).then(|| {
+            format!(
+                "the ELBO fell to {now:.4} ± {se:.1e} from {best:.4} ± {best_se:.1e}, twice in a \
+                 row, after {steps} steps; take smaller steps"
+            )
+        })
+    }
 }
 
-/// Mean and standard error of `now - before`, draw by draw.
-fn paired_gain(before: &[f64], now: &[f64]) -> (f64, f64) {
-    let n = now.len() as f64;
-    let gains = || now.iter().zip(before).map(|(a, b)| a - b);
-    let mean = gains().sum::<f64>() / n;
-    let variance = gains().map(|g| (g - mean) * (g - mean)).sum::<f64>() / (n - 1.0);
+/// Mean and standard error.
+fn mean_and_se(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
+    let (sum, n) = values.clone().fold((0.0, 0.0), |(sum, n), x| (sum + x, n + 1.0));
+    let mean = sum / n;
+    let variance = values.map(|x| (x - mean) * (x - mean)).sum::<f64>() / (n - 1.0);
     (mean, (variance / n).sqrt())
 }

@@ -58,6 +58,7 @@ fn allocations() -> u64 {
 fn allocates_nothing_after<T, M, Q, A>(warm: usize, stop: Stop, model: M, q: Q, ascent: A)
 where
     T: Scalar,
+    M: Model<T>,
     Q: Family<T>,
     A: Ascent<M, Q, T>,
 {
@@ -84,6 +85,7 @@ where
 fn allocates_nothing<T, M, Q, A>(model: M, q: Q, ascent: A)
 where
     T: Scalar,
+    M: Model<T>,
     Q: Family<T>,
     A: Ascent<M, Q, T>,
 {

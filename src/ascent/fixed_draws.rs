@@ -174,6 +174,10 @@ impl<M: Differentiable, Q: Reparameterized> Ascent<M, Q> for FixedDraws {
         Ok(())
     }
 
+    fn finishes(&self) -> bool {
+        true
+    }
+
     fn step(&mut self, model: &mut M, q: &mut Q, rng: &mut dyn Rng) -> Result<Step, Error> {
         let (n, k, d) = (self.draws, q.noise_dim(), q.dim());
         if self.eps.len() != n * k {

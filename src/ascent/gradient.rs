@@ -5,7 +5,7 @@ use std::any::Any;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Ascent, Step};
+use super::{Ascent, Step, buffers_of};
 use crate::bijector::Support;
 use crate::error::Error;
 use crate::estimator::{GradientEstimator, NonFinite};
@@ -13,6 +13,7 @@ use crate::family::Family;
 use crate::model::Model;
 use crate::optimizer::Optimizer;
 use crate::scalar::Scalar;
+use crate::start;
 
 /// Moves `[theta | lambda]` along an estimate of the gradient of the ELBO.
 ///
@@ -56,17 +57,6 @@ impl<E, O> GradientAscent<E, O> {
     }
 }
 
-/// The buffers of the right type, made when there are none yet.
-fn buffers_of<B: Default + Send + 'static>(slot: &mut Option<Box<dyn Any + Send>>) -> &mut B {
-    if !slot.as_ref().is_some_and(|b| b.is::<B>()) {
-        *slot = Some(Box::new(B::default()));
-    }
-    match slot.as_mut().and_then(|b| b.downcast_mut::<B>()) {
-        Some(buffers) => buffers,
-        None => unreachable!("the buffers were just made"),
-    }
-}
-
 /// Copies `[theta | lambda]` out.
 pub(super) fn read<T: Scalar, M: Model<T>, Q: Family<T>>(model: &M, q: &Q, params: &mut Vec<T>) {
     params.resize(model.n_theta() + q.n_params(), T::default());
@@ -98,6 +88,14 @@ where
         self.optimizer.check()
     }
 
+    fn start(&mut self, model: &mut M, q: &mut Q, rng: &mut dyn Rng) -> Result<(), Error> {
+        start::look(model, q, rng)
+    }
+
+    fn can_probe(&self) -> bool {
+        true
+    }
+
     fn step(&mut self, model: &mut M, q: &mut Q, rng: &mut dyn Rng) -> Result<Step, Error> {
         let b = buffers_of::<Buffers<T, E::Scratch>>(&mut self.buffers);
         read(model, q, &mut b.params);
@@ -113,13 +111,14 @@ where
         };
         let square: f64 = b.step.iter().map(|g| g.to_f64() * g.to_f64()).sum();
         if !square.is_finite() || !elbo.is_finite() {
-            let coordinate = b.step.iter().position(|g| !g.is_finite());
-            let z = b.params.iter().map(|p| p.to_f64()).collect();
-            return reject(NonFinite { draw: 0, z, log_joint: elbo, log_q: 0.0, coordinate });
+            return reject(sum_not_finite(elbo, &b.step));
         }
         self.optimizer.step(&b.params, &mut b.step);
         for (p, s) in b.params.iter_mut().zip(&b.step) {
             *p += *s;
+        }
+        if b.params.iter().any(|p| !p.is_finite()) {
+            return reject(sum_not_finite(elbo, &b.params));
         }
         write(model, q, &b.params);
         Ok(Step { elbo: Some(elbo), grad_norm: Some(square.sqrt()), ..Step::default() })
@@ -146,6 +145,12 @@ where
         write(model, q, &b.params);
         true
     }
+}
+
+/// The first parameter whose gradient or value is not finite.
+fn sum_not_finite<T: Scalar>(elbo: f64, params: &[T]) -> NonFinite {
+    let coordinate = params.iter().position(|g| !g.is_finite());
+    NonFinite { draw: 0, z: Vec::new(), log_joint: elbo, log_q: 0.0, coordinate }
 }
 
 /// Dimension and support of model and family must agree.

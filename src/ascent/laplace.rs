@@ -44,6 +44,10 @@ impl<M: TwiceDifferentiable> Ascent<M, FullRankGaussian> for Laplace {
         self.options.check()
     }
 
+    fn finishes(&self) -> bool {
+        true
+    }
+
     fn step(
         &mut self,
         model: &mut M,

@@ -9,6 +9,7 @@ use super::fidelity::{Fidelity, Named};
 use crate::error::Error;
 use crate::fit::Outcome;
 use crate::warning::{Code, Warning};
+use crate::witness::{Witness, sentence};
 
 /// One word for whether a result can be used; the worst compares greatest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -43,6 +44,11 @@ pub enum Ending {
     StepLimit,
     /// An observer said stop.
     Stopped,
+    /// The ELBO fell.
+    Descended {
+        /// By how much, with its numbers.
+        rule: String,
+    },
     /// Too many steps in a row were not finite.
     Diverged {
         /// The step.
@@ -55,20 +61,15 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// The ending of a run whose coordinates have these names.
-    pub(crate) fn of(outcome: &Outcome, names: &[String]) -> Ending {
+    pub(crate) fn of(outcome: &Outcome) -> Ending {
         match outcome {
             Outcome::Converged { rule } => Ending::Converged { rule: rule.clone() },
             Outcome::StepLimit => Ending::StepLimit,
             Outcome::Stopped => Ending::Stopped,
+            Outcome::Descended { rule } => Ending::Descended { rule: rule.clone() },
             Outcome::Diverged { witness } => {
-                let z = names.iter().zip(&witness.draw.z);
-                let mut place: Vec<String> =
-                    z.take(6).map(|(name, z)| format!("{name} = {z:.4}")).collect();
-                if names.len() > place.len() {
-                    place.push("...".to_string());
-                }
-                Ending::Diverged { step: witness.step, place: place.join(", ") }
+                let Witness { step, names, z, .. } = witness;
+                Ending::Diverged { step: *step, place: sentence(names, z) }
             }
         }
     }
@@ -80,6 +81,7 @@ impl fmt::Display for Ending {
             Ending::Converged { rule } => write!(f, "converged: {rule}"),
             Ending::StepLimit => write!(f, "the steps ran out before a stop rule fired"),
             Ending::Stopped => write!(f, "stopped from outside"),
+            Ending::Descended { rule } => f.write_str(rule),
             Ending::Diverged { step, place } => write!(f, "diverged at step {step}, {place}"),
             Ending::NotRun => write!(f, "no run"),
         }
@@ -133,7 +135,7 @@ impl Judgement {
         };
         let optimisation = match ending {
             Ending::Converged { .. } | Ending::NotRun => Verdict::Good,
-            Ending::StepLimit | Ending::Stopped => {
+            Ending::StepLimit | Ending::Stopped | Ending::Descended { .. } => {
                 let message = format!("{ending}; the answer may still be moving");
                 let more = "more steps: Options { steps: 2 * steps, .. }, from this q";
                 add(&mut warnings, Warning::new(Code::NotConverged, message).try_this(more));

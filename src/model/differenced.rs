@@ -51,6 +51,9 @@ impl<M: Model> Model for DifferencedHessian<M> {
     fn log_joint_batch(&self, z: &[f64], out: &mut [f64]) {
         self.inner.log_joint_batch(z, out);
     }
+    fn natural(&self, z: &[f64]) -> Vec<f64> {
+        self.inner.natural(z)
+    }
     fn n_theta(&self) -> usize {
         self.inner.n_theta()
     }

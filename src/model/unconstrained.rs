@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use crate::autodiff::{Dual, Program, record, with_dual_workspace, with_workspace};
+use crate::caught::FromDraw;
 use crate::model::{Differentiable, Model, Subsample, TwiceDifferentiable};
 use crate::space::Space;
 
@@ -93,6 +94,7 @@ impl<M: Model> Unconstrained<M> {
                         }
                     }
                     self.map.output(self.natural_dim, ws, &mut b.log_det);
+                    let _from = FromDraw(start);
                     f(start, lanes, b, ws);
                 }
             })

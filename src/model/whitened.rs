@@ -73,6 +73,11 @@ impl<M: Model> Model for Whitened<M> {
     fn space(&self) -> Space {
         self.inner.space()
     }
+    fn natural(&self, w: &[f64]) -> Vec<f64> {
+        let mut z = vec![0.0; w.len()];
+        self.image(w, &mut z);
+        self.inner.natural(&z)
+    }
     fn dim(&self) -> usize {
         self.map.dim()
     }

@@ -1,0 +1,330 @@
+//! `Subsample`: the mean over an epoch is the whole; adapters hand a batch on as a batch.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use crate::support::assert_close;
+use elbo::{
+    Adam, Affine, Ascent, DifferencedHessian, Differentiable, GradientAscent, MeanFieldGaussian,
+    Minibatch, Model, Options, Purpose, Reparameterization, Space, Stop, Subsample, Whitened,
+    check_model, fit, stream,
+};
+
+/// The mean over the batches of an epoch, weighted by their sizes, is the value on all rows; so is
+/// that of the gradient; and `whole` brings all rows back.
+#[track_caller]
+pub fn subsample<M: Differentiable + Subsample>(model: &mut M, points: &[Vec<f64>]) {
+    let (n, d) = (model.n_data(), model.dim());
+    let rows: Vec<usize> = (0..n).map(|i| (i * 7 + 3) % n).collect();
+    let all: std::collections::BTreeSet<_> = rows.iter().collect();
+    assert_eq!(all.len(), n, "choose a number of rows that 7 does not divide");
+    for z in points {
+        let mut whole = vec![0.0; d];
+        let value = model.log_joint_grad(z, &mut whole);
+        for size in [1, 4, n] {
+            let (mut mean, mut slope) = (0.0, vec![0.0; d]);
+            for batch in rows.chunks(size) {
+                model.subsample(batch);
+                let mut grad = vec![0.0; d];
+                let weight = batch.len() as f64 / n as f64;
+                mean += weight * model.log_joint_grad(z, &mut grad);
+                slope.iter_mut().zip(&grad).for_each(|(s, g)| *s += weight * g);
+            }
+            model.whole();
+            assert_close(&format!("mean over batches of {size}"), mean, value, 1e-10);
+            for i in 0..d {
+                assert_close(
+                    &format!("gradient[{i}], batches of {size}"),
+                    slope[i],
+                    whole[i],
+                    1e-10,
+                );
+            }
+        }
+        let mut again = vec![0.0; d];
+        assert_eq!(value.to_bits(), model.log_joint_grad(z, &mut again).to_bits());
+    }
+}
+
+/// A straight line through points, with all rows or some.
+struct Line {
+    xy: Vec<[f64; 2]>,
+    rows: Vec<usize>,
+    seen: Mutex<Vec<Vec<usize>>>,
+}
+
+impl Line {
+    fn new(n: usize) -> Line {
+        let xy = (0..n).map(|i| [i as f64 / n as f64, ((i * 37) % 11) as f64 / 5.0]).collect();
+        Line { xy, rows: (0..n).collect(), seen: Mutex::default() }
+    }
+}
+
+impl Model for Line {
+    fn space(&self) -> Space {
+        let mut space = Space::new();
+        space.real("intercept");
+        space.real("slope");
+        space
+    }
+    fn log_joint(&self, z: &[f64]) -> f64 {
+        self.log_joint_grad(z, &mut [0.0; 2])
+    }
+}
+
+impl Differentiable for Line {
+    fn log_joint_grad(&self, z: &[f64], grad: &mut [f64]) -> f64 {
+        let scale = self.xy.len() as f64 / self.rows.len() as f64;
+        let mut value = -0.5 * (z[0] * z[0] + z[1] * z[1]);
+        grad.copy_from_slice(&[-z[0], -z[1]]);
+        for &[x, y] in self.rows.iter().map(|&i| &self.xy[i]) {
+            let r = y - z[0] - z[1] * x;
+            value -= 0.5 * scale * r * r;
+            grad[0] += scale * r;
+            grad[1] += scale * r * x;
+        }
+        value
+    }
+}
+
+impl Subsample for Line {
+    fn n_data(&self) -> usize {
+        self.xy.len()
+    }
+    fn subsample(&mut self, rows: &[usize]) {
+        self.seen.lock().unwrap().push(rows.to_vec());
+        self.rows.clear();
+        self.rows.extend_from_slice(rows);
+    }
+    fn whole(&mut self) {
+        self.rows.clear();
+        self.rows.extend(0..self.xy.len());
+    }
+}
+
+#[test]
+fn rows_of_a_hand_written_model() {
+    let points = vec![vec![0.3, -1.2], vec![2.0, 0.5]];
+    subsample(&mut Line::new(23), &points);
+    subsample(&mut Line::new(23).unconstrained(), &points);
+    subsample(&mut Line::new(23).parallel(), &points);
+    subsample(&mut DifferencedHessian::new(Line::new(23)), &points);
+    let map = Affine::from_rows(vec![0.1, 0.2], vec![0.5, 0.1, 2.0]).unwrap();
+    subsample(&mut Whitened::new(Line::new(23), map).unwrap(), &points);
+}
+
+fn inner() -> GradientAscent<Reparameterization, Adam> {
+    GradientAscent::new(Reparameterization { draws: 2 }, Adam::rate(0.01))
+}
+
+#[test]
+fn an_epoch_shows_every_row_once_in_an_order_of_its_own() {
+    let (n, batch) = (103, 10);
+    let (mut model, mut q) = (Line::new(n), MeanFieldGaussian::standard(2));
+    let mut ascent = Minibatch::new(batch, inner());
+    let per_epoch = n.div_ceil(batch);
+    for step in 0..3 * per_epoch {
+        let rng = &mut stream(4, Purpose::Step, step as u64);
+        ascent.step(&mut model, &mut q, rng).unwrap();
+    }
+    let seen = model.seen.lock().unwrap();
+    let epochs: Vec<Vec<usize>> = seen.chunks(per_epoch).map(|e| e.concat()).collect();
+    for epoch in &epochs {
+        let mut rows = epoch.clone();
+        rows.sort_unstable();
+        assert_eq!(rows, (0..n).collect::<Vec<_>>());
+    }
+    assert!(epochs[0] != epochs[1] && epochs[1] != epochs[2]);
+    let sizes: Vec<usize> = seen.iter().map(Vec::len).collect();
+    assert!(sizes.iter().all(|s| [9, 10].contains(s)), "{sizes:?}");
+}
+
+#[test]
+fn the_answer_is_on_all_rows_and_right() {
+    // posterior precision I + X'X, by hand
+    let model = Line::new(60);
+    let (mut a, mut b) = ([[1.0, 0.0], [0.0, 1.0]], [0.0; 2]);
+    for [x, y] in &model.xy {
+        a[0][0] += 1.0;
+        a[0][1] += x;
+        a[1][1] += x * x;
+        b[0] += y;
+        b[1] += x * y;
+    }
+    let det = a[0][0] * a[1][1] - a[0][1] * a[0][1];
+    let exact = [(a[1][1] * b[0] - a[0][1] * b[1]) / det, (a[0][0] * b[1] - a[0][1] * b[0]) / det];
+    let sd = [a[0][0], a[1][1]].map(|p: f64| p.sqrt().recip());
+    let averaged =
+        GradientAscent::new(Reparameterization { draws: 4 }, elbo::Averaged::new(Adam::rate(0.02)));
+    let options = Options { steps: 8_000, stop: Stop::Budget, ..Options::default() };
+    let q = MeanFieldGaussian::standard(2);
+    let fit = fit(model, q, Minibatch::new(12, averaged), options).unwrap();
+    assert_eq!(fit.model.rows.len(), 60);
+    for i in 0..2 {
+        let off = (fit.q.mean()[i] - exact[i]) / sd[i];
+        assert!(off.abs() < 0.1, "mean[{i}] is off by {off} sd");
+        let log_sd = (fit.q.sd()[i] / sd[i]).ln();
+        assert!(log_sd.abs() < 0.1, "log sd[{i}] is off by {log_sd}");
+    }
+}
+
+#[test]
+fn a_probe_sees_the_same_rows_for_the_same_noise() {
+    let (mut model, mut q) = (Line::new(500), MeanFieldGaussian::standard(2));
+    let mut ascent = Minibatch::new(5, inner());
+    let mut probe = |index: u64| {
+        let mut terms = [0.0; 8];
+        let rng = &mut stream(1, Purpose::Probe, index);
+        assert!(ascent.probe(&mut model, &mut q, rng, &mut terms));
+        (model.seen.lock().unwrap().pop().unwrap(), terms)
+    };
+    let (first, again, other) = (probe(0), probe(0), probe(1));
+    assert_eq!(first, again);
+    assert_ne!(first.0, other.0);
+    let mut rows = first.0;
+    rows.sort_unstable();
+    rows.dedup();
+    assert_eq!(rows.len(), 50);
+}
+
+#[test]
+fn batches_that_make_no_sense() {
+    let with = |batch| {
+        let options = Options { steps: 3, stop: Stop::Budget, ..Options::default() };
+        let q = MeanFieldGaussian::standard(2);
+        fit(Line::new(20), q, Minibatch::new(batch, inner()), options)
+    };
+    let error = with(0).err().map(|e| e.to_string()).unwrap_or_default();
+    assert_eq!(error, "E10 batch is 0; show at least one row a step");
+    let fit = with(21).unwrap();
+    let text = fit.warnings[0].to_string();
+    assert!(text.starts_with("W20 a batch of 21 rows was asked for, the data have 20"), "{text}");
+    assert!(text.contains("try: Minibatch::new(2, ..)"), "{text}");
+    let empty = Options { steps: 3, stop: Stop::Budget, ..Options::default() };
+    let q = MeanFieldGaussian::standard(2);
+    let error = elbo::fit(Line::new(0), q, Minibatch::new(2, inner()), empty).err().unwrap();
+    assert!(error.to_string().starts_with("E02 the model has no observations"), "{error}");
+}
+
+/// Counts calls by kind: one draw or a batch.
+#[derive(Default)]
+struct Counting {
+    one: AtomicUsize,
+    batch: AtomicUsize,
+}
+
+impl Model for Counting {
+    fn space(&self) -> Space {
+        let mut space = Space::new();
+        space.reals("z", 3);
+        space
+    }
+    fn log_joint(&self, z: &[f64]) -> f64 {
+        self.one.fetch_add(1, Relaxed);
+        z.iter().map(|z| -0.5 * z * z).sum()
+    }
+    fn log_joint_batch(&self, z: &[f64], out: &mut [f64]) {
+        self.batch.fetch_add(1, Relaxed);
+        for (z, out) in z.chunks_exact(3).zip(out) {
+            *out = z.iter().map(|z| -0.5 * z * z).sum();
+        }
+    }
+}
+
+impl Differentiable for Counting {
+    fn log_joint_grad(&self, z: &[f64], grad: &mut [f64]) -> f64 {
+        grad.iter_mut().zip(z).for_each(|(g, z)| *g = -z);
+        self.log_joint(z)
+    }
+    fn log_joint_grad_batch(&self, z: &[f64], out: &mut [f64], grad: &mut [f64], _: &mut [f64]) {
+        grad.iter_mut().zip(z).for_each(|(g, z)| *g = -z);
+        self.log_joint_batch(z, out);
+    }
+}
+
+/// However many draws, the inner model sees batches only, and not one for each draw.
+#[track_caller]
+fn hands_batches_on<A: Differentiable>(adapter: &A, inner: impl Fn(&A) -> &Counting) {
+    let draws = 64;
+    let z: Vec<f64> = (0..3 * draws).map(|i| (i as f64 * 0.37).sin()).collect();
+    let (mut out, mut grad) = (vec![0.0; draws], vec![0.0; 3 * draws]);
+    adapter.log_joint_batch(&z, &mut out);
+    adapter.log_joint_grad_batch(&z, &mut out, &mut grad, &mut []);
+    let Counting { one, batch } = inner(adapter);
+    assert_eq!(one.load(Relaxed), 0, "draws were handed on one by one");
+    let calls = batch.load(Relaxed);
+    assert!((2..=draws / 2).contains(&calls), "{calls} calls for two batches of {draws}");
+}
+
+#[test]
+fn adapters_do_not_lose_the_batch() {
+    hands_batches_on(&Counting::default().parallel(), |a| a.inner());
+    hands_batches_on(&Counting::default().unconstrained(), |a| a.inner());
+    hands_batches_on(&DifferencedHessian::new(Counting::default()), |a| a.inner());
+    hands_batches_on(&Counting::default().parallel().unconstrained(), |a| a.inner().inner());
+    hands_batches_on(&Counting::default().unconstrained().parallel(), |a| a.inner().inner());
+}
+
+/// A gradient that is wrong in one coordinate.
+struct WrongSlope(f64);
+
+impl Model for WrongSlope {
+    fn space(&self) -> Space {
+        let mut space = Space::new();
+        space.real("a");
+        space.real("b");
+        space
+    }
+    fn log_joint(&self, z: &[f64]) -> f64 {
+        -0.5 * z[0] * z[0] - z[1].powi(4)
+    }
+}
+
+impl Differentiable for WrongSlope {
+    fn log_joint_grad(&self, z: &[f64], grad: &mut [f64]) -> f64 {
+        grad.copy_from_slice(&[-z[0], -4.0 * z[1].powi(3) * self.0]);
+        self.log_joint(z)
+    }
+}
+
+#[test]
+fn a_wrong_gradient_is_named() {
+    let right = check_model(&WrongSlope(1.0));
+    assert!(right.passed() && right.warning().is_none(), "{right}");
+    // off by a part in ten thousand
+    let wrong = check_model(&WrongSlope(1.0001));
+    assert!(!wrong.passed());
+    let text = wrong.to_string();
+    assert!(text.starts_with("W04 the gradient in `b` is ") && text.contains(" but the slope"));
+    assert!(!text.contains('\n'));
+    assert_eq!(wrong.warning().unwrap().code.as_str(), "W04");
+}
+
+#[test]
+fn what_else_a_check_finds() {
+    struct Flat;
+    impl Model for Flat {
+        fn space(&self) -> Space {
+            let mut space = Space::new();
+            space.real("a");
+            space.real("b");
+            space
+        }
+        fn log_joint(&self, z: &[f64]) -> f64 {
+            -0.5 * z[0] * z[0]
+        }
+    }
+    impl Differentiable for Flat {
+        fn log_joint_grad(&self, z: &[f64], grad: &mut [f64]) -> f64 {
+            grad.copy_from_slice(&[-z[0], 0.0]);
+            self.log_joint(z)
+        }
+    }
+    let text = check_model(&Flat).to_string();
+    assert!(text.starts_with("E08") && text.contains("`b`"), "{text}");
+    let nan = check_model(&WrongSlope(f64::NAN));
+    assert!(
+        !nan.passed() && nan.to_string().contains("the gradient in `b` is not finite"),
+        "{nan}"
+    );
+}
