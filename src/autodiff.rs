@@ -6,7 +6,7 @@ mod real;
 mod record;
 
 use std::cell::RefCell;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 pub use dual::Dual;
 pub(crate) use program::{Program, Workspace};
@@ -72,6 +72,8 @@ pub struct Autodiff<L> {
     space: Space,
     dim: usize,
     program: OnceLock<Program>,
+    /// A recording that has been forgotten: the next one takes its room.
+    spare: Mutex<Program>,
 }
 
 impl<L: Clone> Clone for Autodiff<L> {
@@ -81,6 +83,7 @@ impl<L: Clone> Clone for Autodiff<L> {
             space: self.space.clone(),
             dim: self.dim,
             program: self.program.clone(),
+            spare: Mutex::default(),
         }
     }
 }
@@ -111,7 +114,7 @@ pub(crate) fn with_dual_workspace<R>(
 
 /// Records a formula of `inputs` variables.
 pub(crate) fn record(inputs: usize, formula: impl FnOnce(&[Var], &mut Vec<Var>)) -> Program {
-    record::record(inputs, formula)
+    record::record(inputs, Program::default(), formula)
 }
 
 impl<L: Recordable> Autodiff<L> {
@@ -119,7 +122,7 @@ impl<L: Recordable> Autodiff<L> {
     pub fn new(inner: L) -> Autodiff<L> {
         let space = inner.space();
         let dim = space.dim();
-        Autodiff { inner, space, dim, program: OnceLock::new() }
+        Autodiff { inner, space, dim, program: OnceLock::new(), spare: Mutex::default() }
     }
 
     /// The log joint inside.
@@ -129,13 +132,18 @@ impl<L: Recordable> Autodiff<L> {
 
     /// Changes the log joint inside; what was recorded is forgotten.
     pub fn inner_mut(&mut self) -> &mut L {
-        self.program = OnceLock::new();
+        if let Some(program) = self.program.take() {
+            self.spare = Mutex::new(program.emptied());
+        }
         &mut self.inner
     }
 
     fn program(&self) -> &Program {
-        self.program
-            .get_or_init(|| record(self.dim, |z, outputs| outputs.push(self.inner.record(z))))
+        self.program.get_or_init(|| {
+            let spare = self.spare.lock().map(|mut s| std::mem::take(&mut *s));
+            let spare = spare.unwrap_or_else(|_: PoisonError<_>| Program::default());
+            record::record(self.dim, spare, |z, outputs| outputs.push(self.inner.record(z)))
+        })
     }
 
     /// Replays over all columns of `z`, as many at once as the program takes.

@@ -74,7 +74,7 @@ impl fmt::Debug for PrimitiveNode {
 }
 
 /// A formula with `inputs` variables and some outputs, each a node or a constant.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Program {
     pub(super) inputs: usize,
     pub(super) outputs: Vec<Result<u32, f64>>,
@@ -160,6 +160,12 @@ pub(crate) struct Workspace<S> {
 }
 
 impl Program {
+    /// Room for another recording: what this one held on to, such as data, is let go.
+    pub(super) fn emptied(mut self) -> Program {
+        self.primitives.clear();
+        self
+    }
+
     /// How many points at once keep the working set inside a core's own cache.
     pub(crate) fn lanes(&self, wanted: usize) -> usize {
         const CACHE: usize = 512 * 1024;

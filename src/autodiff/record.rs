@@ -42,25 +42,34 @@ impl Drop for Session {
     }
 }
 
-/// Runs `formula` on `inputs` fresh variables and keeps what it did.
-pub(super) fn record(inputs: usize, formula: impl FnOnce(&[Var], &mut Vec<Var>)) -> Program {
-    let start = Recording {
-        nodes: vec![Node { op: Op::Input, a: 0, b: 0, c: 0.0 }; inputs],
-        ..Recording::default()
-    };
+/// Runs `formula` on `inputs` fresh variables and keeps what it did, in the room of a program that
+/// is no longer needed.
+pub(super) fn record(
+    inputs: usize,
+    spare: Program,
+    formula: impl FnOnce(&[Var], &mut Vec<Var>),
+) -> Program {
+    let Program { mut nodes, mut args, mut primitives, mut outputs, .. } = spare;
+    nodes.clear();
+    nodes.resize(inputs, Node { op: Op::Input, a: 0, b: 0, c: 0.0 });
+    args.clear();
+    primitives.clear();
+    outputs.clear();
+    let start = Recording { nodes, args, primitives, slopes: 0 };
     RECORDINGS.with_borrow_mut(|stack| stack.push(start));
     let session = Session;
     let z: Vec<Var> = (0..inputs as u32).map(|index| Var { index, constant: 0.0 }).collect();
-    let mut outputs = Vec::new();
-    formula(&z, &mut outputs);
+    let mut results = Vec::new();
+    formula(&z, &mut results);
     let done = RECORDINGS.with_borrow_mut(|stack| stack.last_mut().map(std::mem::take));
     drop(session);
     let done = done.unwrap_or_default();
-    let outputs =
-        outputs.iter().map(|v| if v.index == CONSTANT { Err(v.constant) } else { Ok(v.index) });
+    outputs.extend(
+        results.iter().map(|v| if v.index == CONSTANT { Err(v.constant) } else { Ok(v.index) }),
+    );
     Program {
         inputs,
-        outputs: outputs.collect(),
+        outputs,
         nodes: done.nodes,
         args: done.args,
         primitives: done.primitives,
