@@ -15,6 +15,7 @@ pages! {
     Faces = "../book/src/03-faces.md",
     Prior = "../book/src/04-prior.md",
     Gradients = "../book/src/05-gradients.md",
+    Stopping = "../book/src/07-stopping.md",
     Architecture = "../book/src/architecture.md",
     Notation = "../book/src/notation.md",
     Glossary = "../book/src/glossary.md",

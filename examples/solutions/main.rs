@@ -7,6 +7,7 @@ mod faces;
 mod gradients;
 mod identity;
 mod prior_vs_q;
+mod stopping;
 
 fn main() -> Result<(), elbo::Error> {
     println!("Do the solutions of the exercises hold?");
@@ -15,6 +16,7 @@ fn main() -> Result<(), elbo::Error> {
     faces::solutions()?;
     prior_vs_q::solutions()?;
     gradients::solutions()?;
+    stopping::solutions()?;
     println!("OK: every solution holds");
     Ok(())
 }
