@@ -14,8 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Serialize;
 
 #[cfg(feature = "progress")]
-pub use progress::{progress, progress_line};
+pub use progress::progress;
 
+use crate::ascent::Step;
 use crate::fit::Run;
 use crate::warning::{Code, Warning};
 
@@ -94,4 +95,29 @@ impl StopToken {
             if token.is_stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     }
+}
+
+/// Steps the ELBO on the progress line is averaged over.
+const WINDOW: usize = 100;
+
+/// A progress line: `step 1200 of at most 20000  ELBO -7.189 ± 0.002`, the mean over the last
+/// hundred steps that know it and its standard error.
+pub fn progress_line(trace: &[Step], limit: usize) -> String {
+    let mut line = format!("step {} of at most {limit}", trace.len());
+    let recent = &trace[trace.len().saturating_sub(WINDOW)..];
+    let elbos = || recent.iter().filter_map(|s| s.elbo);
+    let n = elbos().count() as f64;
+    if n > 0.0 {
+        let mean = elbos().sum::<f64>() / n;
+        let variance = elbos().map(|e| (e - mean).powi(2)).sum::<f64>() / (n - 1.0);
+        line += &format!("  ELBO {mean:.3}");
+        if n > 1.0 {
+            line += &format!(" ± {:.1e}", (variance / n).sqrt());
+        }
+    }
+    let rejected = recent.iter().filter(|s| s.rejected.is_some()).count();
+    if rejected > 0 {
+        line += &format!("  {rejected} rejected");
+    }
+    line
 }

@@ -6,11 +6,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::ascent::Step;
+use super::progress_line;
 use crate::fit::Run;
-
-/// Steps the ELBO on the line is averaged over.
-const WINDOW: usize = 100;
 
 /// Shows step, ELBO with its error, steps a second and the time left, on one line of the standard
 /// error. Silent where that is no terminal, or where `NO_COLOR` or `TERM=dumb` asks for plain
@@ -43,26 +40,4 @@ pub fn progress<M, Q, A>() -> impl FnMut(&Run<M, Q, A>) -> ControlFlow<()> {
         }
         ControlFlow::Continue(())
     }
-}
-
-/// What the line says: `step 1200 of at most 20000  ELBO -7.189 ± 0.002`, the mean over the last
-/// hundred steps that know it and its standard error.
-pub fn progress_line(trace: &[Step], limit: usize) -> String {
-    let mut line = format!("step {} of at most {limit}", trace.len());
-    let recent = &trace[trace.len().saturating_sub(WINDOW)..];
-    let elbos = || recent.iter().filter_map(|s| s.elbo);
-    let n = elbos().count() as f64;
-    if n > 0.0 {
-        let mean = elbos().sum::<f64>() / n;
-        let variance = elbos().map(|e| (e - mean).powi(2)).sum::<f64>() / (n - 1.0);
-        line += &format!("  ELBO {mean:.3}");
-        if n > 1.0 {
-            line += &format!(" ± {:.1e}", (variance / n).sqrt());
-        }
-    }
-    let rejected = recent.iter().filter(|s| s.rejected.is_some()).count();
-    if rejected > 0 {
-        line += &format!("  {rejected} rejected");
-    }
-    line
 }
