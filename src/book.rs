@@ -16,6 +16,7 @@ pages! {
     Prior = "../book/src/04-prior.md",
     Gradients = "../book/src/05-gradients.md",
     Stopping = "../book/src/07-stopping.md",
+    Minibatch = "../book/src/08-minibatch.md",
     Architecture = "../book/src/architecture.md",
     Notation = "../book/src/notation.md",
     Glossary = "../book/src/glossary.md",

@@ -6,6 +6,7 @@ mod coin;
 mod faces;
 mod gradients;
 mod identity;
+mod minibatch;
 mod prior_vs_q;
 mod stopping;
 
@@ -17,6 +18,7 @@ fn main() -> Result<(), elbo::Error> {
     prior_vs_q::solutions()?;
     gradients::solutions()?;
     stopping::solutions()?;
+    minibatch::solutions()?;
     println!("OK: every solution holds");
     Ok(())
 }
