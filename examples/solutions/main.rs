@@ -6,6 +6,8 @@ mod coin;
 mod faces;
 mod gradients;
 mod identity;
+mod logistic;
+mod meanfield;
 mod minibatch;
 mod prior_vs_q;
 mod stopping;
@@ -17,8 +19,10 @@ fn main() -> Result<(), elbo::Error> {
     faces::solutions()?;
     prior_vs_q::solutions()?;
     gradients::solutions()?;
+    logistic::solutions()?;
     stopping::solutions()?;
     minibatch::solutions()?;
+    meanfield::solutions()?;
     println!("OK: every solution holds");
     Ok(())
 }

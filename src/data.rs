@@ -1,0 +1,94 @@
+//! Small data sets for examples and exercises, each with its source and its terms.
+
+/// A launch of the Space Shuttle before the accident of the Challenger, with what was found on the
+/// rubber rings of its boosters afterwards.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Launch {
+    /// The mission.
+    pub mission: &'static str,
+    /// Temperature of the joints at launch, degrees Fahrenheit.
+    pub fahrenheit: f64,
+    /// Whether any of the six primary rings was eroded or let gas pass.
+    pub distress: bool,
+}
+
+const fn launch(mission: &'static str, fahrenheit: f64, distress: bool) -> Launch {
+    Launch { mission, fahrenheit, distress }
+}
+
+/// The 23 launches whose boosters were recovered, up to January 1986.
+///
+/// From the Report of the Presidential Commission on the Space Shuttle Challenger Accident (1986), a
+/// work of the United States government and in the public domain; analysed by Dalal, Fowlkes and
+/// Hoadley (1989), "Risk analysis of the space shuttle", Journal of the American Statistical
+/// Association 84.
+pub const CHALLENGER: [Launch; 23] = [
+    launch("STS-1", 66.0, false),
+    launch("STS-2", 70.0, true),
+    launch("STS-3", 69.0, false),
+    launch("STS-5", 68.0, false),
+    launch("STS-6", 67.0, false),
+    launch("STS-7", 72.0, false),
+    launch("STS-8", 73.0, false),
+    launch("STS-9", 70.0, false),
+    launch("STS 41-B", 57.0, true),
+    launch("STS 41-C", 63.0, true),
+    launch("STS 41-D", 70.0, true),
+    launch("STS 41-G", 78.0, false),
+    launch("STS 51-A", 67.0, false),
+    launch("STS 51-C", 53.0, true),
+    launch("STS 51-D", 67.0, false),
+    launch("STS 51-B", 75.0, false),
+    launch("STS 51-G", 70.0, false),
+    launch("STS 51-F", 81.0, false),
+    launch("STS 51-I", 76.0, false),
+    launch("STS 51-J", 79.0, false),
+    launch("STS 61-A", 75.0, true),
+    launch("STS 61-B", 76.0, false),
+    launch("STS 61-C", 58.0, true),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::CHALLENGER;
+
+    #[test]
+    fn the_launches_have_their_known_totals() {
+        let temperature = |l: &super::Launch| l.fahrenheit;
+        assert_eq!(CHALLENGER.iter().map(temperature).sum::<f64>(), 1600.0);
+        assert_eq!(CHALLENGER.iter().filter(|l| l.distress).count(), 7);
+    }
+
+    /// Logistic regression of these data is in many textbooks: intercept 15.0429, slope -0.2322,
+    /// deviance 20.315 on 21 degrees of freedom, and 28.267 without the temperature.
+    #[test]
+    fn the_launches_give_the_published_regression() {
+        let (mut a, mut b) = (0.0f64, 0.0f64);
+        for _ in 0..50 {
+            let (mut g, mut h) = ([0.0; 2], [0.0; 3]);
+            for l in &CHALLENGER {
+                let x = l.fahrenheit - 70.0;
+                let p = 1.0 / (1.0 + (-(a + b * x)).exp());
+                let (r, w) = (f64::from(l.distress) - p, p * (1.0 - p));
+                g = [g[0] + r, g[1] + r * x];
+                h = [h[0] + w, h[1] + w * x, h[2] + w * x * x];
+            }
+            let det = h[0] * h[2] - h[1] * h[1];
+            a += (h[2] * g[0] - h[1] * g[1]) / det;
+            b += (h[0] * g[1] - h[1] * g[0]) / det;
+        }
+        let deviance = |a: f64, b: f64| -> f64 {
+            let one = |l: &super::Launch| {
+                let eta = a + b * (l.fahrenheit - 70.0);
+                let sign = if l.distress { -1.0 } else { 1.0 };
+                2.0 * (sign * eta).exp().ln_1p()
+            };
+            CHALLENGER.iter().map(one).sum()
+        };
+        assert!((a - 70.0 * b - 15.0429).abs() < 5e-5, "{}", a - 70.0 * b);
+        assert!((b + 0.2322).abs() < 5e-5, "{b}");
+        assert!((deviance(a, b) - 20.315).abs() < 5e-4, "{}", deviance(a, b));
+        let without = deviance((7.0f64 / 16.0).ln(), 0.0);
+        assert!((without - 28.267).abs() < 5e-4, "{without}");
+    }
+}
