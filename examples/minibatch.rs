@@ -135,6 +135,7 @@ fn show(rows: &[[f64; 5]], exact: f64) {
         .axes("rows a step", "posterior sd")
         .log_x()
         .log_y()
+        .y_from(0.01, 1.0)
         .dashed("exact", &[10.0, 5_000.0], &[exact; 2])
         .colour(6)
         .points("likelihood times N/B", &column(0), &column(1))
