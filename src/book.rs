@@ -23,4 +23,6 @@ pages! {
     Notation = "../book/src/notation.md",
     Glossary = "../book/src/glossary.md",
     Corrections = "../book/src/corrections.md",
+    Checking = "../book/src/11-checking.md",
+    Extending = "../book/src/24-extending.md",
 }

@@ -68,7 +68,7 @@ pub struct NonFinite {
 
 impl NonFinite {
     /// The first draw whose log joint, log density or gradient is not finite; `grad` may be empty.
-    pub(crate) fn find<T: Scalar>(
+    pub fn find<T: Scalar>(
         dim: usize,
         z: &[T],
         log_p: &[f64],

@@ -3,6 +3,8 @@
 #[path = "../book/mod.rs"]
 mod book;
 mod coin;
+mod custom_family;
+mod diagnose;
 mod faces;
 mod gradients;
 mod identity;
@@ -17,6 +19,8 @@ fn main() -> Result<(), elbo::Error> {
     coin::solutions()?;
     identity::solutions();
     faces::solutions()?;
+    diagnose::solutions()?;
+    custom_family::solutions()?;
     prior_vs_q::solutions()?;
     gradients::solutions()?;
     logistic::solutions()?;
