@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use book::{Figure, grid, integrate};
 use elbo::diagnostics::{elbo as bound, quadrature};
+use elbo::laws::{self, Broken};
 use elbo::{
     Ascent, Averaged, Differentiable, DoWG, Error, Family, GradientAscent, GradientEstimator,
     MeanFieldGaussian, Model, NonFinite, Options, Primitive, Purpose, Real, Reparameterization,
@@ -119,84 +120,21 @@ impl Smooth for Logistic {
 // ANCHOR_END: gradients
 
 // ANCHOR: laws
-/// Central differences with step 1e-5: truncation and rounding are both below 1e-9.
-fn slopes(x: &[f64], f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
-    let moved = |i: usize, by: f64| {
-        let mut x = x.to_vec();
-        x[i] += by;
-        f(&x)
-    };
-    (0..x.len()).map(|i| (moved(i, 1e-5) - moved(i, -1e-5)) / 2e-5).collect()
+/// Asks at random parameters; a broken law comes back as a sentence with its numbers.
+fn keeps_the_laws<Q: Smooth + Scored + Clone>(q: &Q) -> Result<(), Broken> {
+    laws::family(q)?; // integrates to one, is what `sample` draws from, takes any parameters
+    laws::scored(q)?; // the score is the slope of `log_prob`, and has mean 0
+    laws::reparameterized(q)?; // `pull_back` is the slope of `transport`
+    laws::transported(q)?; // `transport` draws from `log_prob` as well
+    laws::smooth(q) // `log_prob_grad` is the slope of `log_prob` in z
 }
+// ANCHOR_END: laws
 
 fn close(what: &str, got: &[f64], want: &[f64]) {
     for (i, (g, w)) in got.iter().zip(want).enumerate() {
         assert!((g - w).abs() < 1e-7 * (1.0 + w.abs()), "{what}[{i}] is {g}, should be {w}");
     }
 }
-
-/// What every family owes, for any family that can do it all; returns how many laws were checked.
-fn laws<Q: Smooth + Scored + Clone>(family: &Q) -> usize {
-    let (d, p, mut rng) = (family.dim(), family.n_params(), stream(1, Purpose::Data, 0));
-    let at = |lambda: &[f64]| {
-        let mut q = family.clone();
-        q.set_params(lambda);
-        q
-    };
-    // 1. every vector is valid, and comes back
-    let mut lambda = vec![0.0; p];
-    elbo::noise::fill_normal(&mut rng, &mut lambda);
-    let (q, mut back) = (at(&lambda), vec![0.0; p]);
-    q.params(&mut back);
-    assert_eq!(lambda, back, "params after set_params");
-
-    // 2. `transport` says the log density of what it made
-    let (mut eps, mut z, mut log_q) = (vec![0.0; q.noise_dim()], vec![0.0; d], [0.0]);
-    let mut residuals = Q::Residuals::default();
-    q.draw_noise(&mut rng, &mut eps);
-    q.transport(&eps, &mut z, &mut log_q, &mut residuals);
-    close("log_q", &log_q, &[q.log_prob(&z)]);
-
-    // 3. `pull_back` is the slope of `transport` in lambda, 4. in any direction of z and log q
-    let direction: Vec<f64> = (0..d).map(|i| 0.3 + i as f64).collect();
-    for weight in [0.0, -0.7] {
-        let along = |lambda: &[f64]| {
-            let (mut z, mut log_q) = (vec![0.0; d], [0.0]);
-            at(lambda).transport(&eps, &mut z, &mut log_q, &mut Q::Residuals::default());
-            z.iter().zip(&direction).map(|(z, g)| z * g).sum::<f64>() + weight * log_q[0]
-        };
-        let mut grad = vec![0.0; p];
-        q.pull_back(&eps, &residuals, &direction, &[weight], &mut grad);
-        close("pull_back", &grad, &slopes(&lambda, along));
-    }
-    // 5. the score is the slope of `log_prob` in lambda, 6. `log_prob_grad` that in z
-    let (mut score, mut grad) = (vec![0.0; p], vec![0.0; d]);
-    q.add_score(&z, 1.0, &mut score);
-    close("score", &score, &slopes(&lambda, |lambda| at(lambda).log_prob(&z)));
-    q.log_prob_grad(&eps, &residuals, &z, &mut grad);
-    close("log_prob_grad", &grad, &slopes(&z, |z| q.log_prob(z)));
-
-    // 7. `sample` draws from `log_prob`: the score has mean 0, and -log q the entropy as its mean
-    let n = 20_000;
-    let mut draws = vec![0.0; d * n];
-    q.sample(&mut rng, &mut draws);
-    let (mut sum, mut square) = (vec![0.0; p + 1], vec![0.0; p + 1]);
-    for z in draws.chunks(d) {
-        let mut terms = vec![0.0; p + 1];
-        q.add_score(z, 1.0, &mut terms[..p]);
-        terms[p] = q.entropy().map_or(0.0, |h| -q.log_prob(z) - h);
-        for k in 0..=p {
-            sum[k] += terms[k];
-            square[k] += terms[k] * terms[k];
-        }
-    }
-    for k in 0..=p {
-        // one right family in 16 000 fails a comparison at 4 standard errors
-        assert!(sum[k].abs() <= 4.0 * square[k].sqrt() + 1e-9, "mean of term {k}: {}", sum[k]);
-    }
-    7
-}
-// ANCHOR_END: laws
 
 // ANCHOR: estimator
 /// Draws in pairs `eps`, `-eps`: what is odd in the noise cancels.
@@ -247,6 +185,9 @@ impl<M: Differentiable, Q: Reparameterized> GradientEstimator<M, Q> for Antithet
 struct CoordinateAscent;
 
 impl<M: TwiceDifferentiable> Ascent<M, MeanFieldGaussian> for CoordinateAscent {
+    fn finishes(&self) -> bool {
+        true
+    }
     fn step(
         &mut self,
         model: &mut M,
@@ -320,12 +261,12 @@ fn climb<Q: Smooth>(q: Q) -> Result<Q, Error> {
 }
 // ANCHOR_END: target
 
-fn main() -> Result<(), Error> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("Can a family, an estimator, a move and an operation of my own take part?");
 
     // ANCHOR: fit
-    let kept = laws(&Logistic::standard(3));
-    println!("a logistic family keeps {kept} laws at random parameters");
+    keeps_the_laws(&Logistic::standard(3))?;
+    println!("a logistic family keeps the laws at random parameters");
     let mut start = Logistic::standard(1);
     start.set_params(&[1.5, 0.6]);
     let normal = climb(MeanFieldGaussian::standard(1))?;
@@ -372,7 +313,7 @@ fn main() -> Result<(), Error> {
     let model = from_fn(space, move |z| {
         density::normal(z[a], 2.0, 1.0) + density::normal(z[b], (z[a] - 2.0) * 0.8 - 1.0, 0.6)
     });
-    let exact = fit(model, MeanFieldGaussian::standard(2), CoordinateAscent, Options::exact())?;
+    let exact = fit(model, MeanFieldGaussian::standard(2), CoordinateAscent, Options::default())?;
     let (mean, sd) = (exact.q.mean(), exact.q.sd());
     println!("coordinate ascent: {} steps, means {mean:.3?}, sds {sd:.3?}", exact.trace.len());
     close("mean", mean, &[2.0, -1.0]);

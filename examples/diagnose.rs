@@ -192,7 +192,7 @@ fn ranks() -> Result<[[f64; 10]; 2], Error> {
         let model = || sum_seen(z1 + z2 + NOISE * eps);
 
         let exact = FullRankGaussian::standard(2);
-        let exact = fit(model(), exact, Laplace::default(), Options::exact())?.q;
+        let exact = fit(model(), exact, Laplace::default(), Options::default())?.q;
         bins[0][rank(&exact, z1, &mut rng) / 10] += 1.0;
 
         let ascent =

@@ -18,6 +18,7 @@ pub mod fit;
 pub(crate) mod incomplete_beta;
 pub mod infer;
 pub mod laplace;
+pub mod laws;
 pub(crate) mod lossless;
 pub(crate) mod minimize;
 pub mod model;

@@ -6,6 +6,7 @@ mod support;
 mod adapters;
 mod beta;
 mod bijector;
+mod broken;
 mod composed;
 mod estimator;
 mod family;
