@@ -35,7 +35,7 @@ pub struct InferOptions {
 
 impl Default for InferOptions {
     fn default() -> Self {
-        InferOptions { seed: 0, draws: 16, steps: 4_000 }
+        InferOptions { seed: 0, draws: 16, steps: 2_000 }
     }
 }
 

@@ -15,9 +15,11 @@ use crate::special::LN_SQRT_2PI;
 use crate::stop::{Paired, Stop};
 use crate::warning::{Code, Warning};
 
-/// From how many points modes are looked for; one of them is the origin.
-const STARTS: u64 = 4;
-/// Up to this many coordinates; above, two.
+/// How many points around the origin are looked at.
+const SPREAD: usize = 512;
+/// From how many of them modes are climbed to, besides the origin.
+const CLIMBS: usize = 5;
+/// Up to this many coordinates; above, from one.
 const SMALL: usize = 50;
 /// Above this many coordinates no curvature is computed: its matrix would outgrow everything else.
 const DENSE: usize = 1_000;
@@ -86,19 +88,7 @@ fn modes<M: TwiceDifferentiable>(
 ) -> Result<(Vec<Candidate>, usize, Option<Error>), Error> {
     let d = model.dim();
     let (mut found, mut evaluations, mut unbounded) = (Vec::new(), 0, None);
-    let uniform = Uniform::new(-2.0, 2.0);
-    let starts = if d <= SMALL { STARTS } else { 2 };
-    for k in 0..if d <= DENSE { starts } else { 0 } {
-        let mut at = origin.to_vec();
-        if k > 0
-            && let Ok(uniform) = uniform
-        {
-            let mut rng = stream(seed, Purpose::Start, 1_000 + k);
-            at.iter_mut().for_each(|z| *z = uniform.sample(&mut rng));
-            if start(model, Some(&at), seed).is_err() {
-                continue;
-            }
-        }
+    for at in points(model, origin, seed) {
         let top = match mode(model, &at, &ModeOptions::default()) {
             Ok(top) => top,
             Err(error @ Error::Improper { .. }) => return Err(error),
@@ -124,6 +114,28 @@ fn modes<M: TwiceDifferentiable>(
         }
     }
     Ok((found, evaluations, unbounded))
+}
+
+/// Where the climbs begin: at the origin, and at the best of many points spread around it.
+fn points<M: Model>(model: &M, origin: &[f64], seed: u64) -> Vec<Vec<f64>> {
+    let d = model.dim();
+    let mut points = Vec::new();
+    if d > DENSE {
+        return points;
+    }
+    points.push(origin.to_vec());
+    let mut z = vec![0.0; d * SPREAD];
+    let mut rng = stream(seed, Purpose::Start, 1_000);
+    if let Ok(uniform) = Uniform::new(-2.0, 2.0) {
+        z.iter_mut().for_each(|z| *z = uniform.sample(&mut rng));
+    }
+    let mut log_p = vec![0.0; SPREAD];
+    model.log_joint_batch(&z, &mut log_p);
+    let mut order: Vec<usize> = (0..SPREAD).filter(|&s| log_p[s].is_finite()).collect();
+    order.sort_by(|&a, &b| log_p[b].total_cmp(&log_p[a]));
+    let climbs = if d <= SMALL { CLIMBS } else { 1 };
+    points.extend(order.iter().take(climbs).map(|&s| z[s * d..(s + 1) * d].to_vec()));
+    points
 }
 
 /// The ELBO of the image of a standard normal; the same noise for every candidate.
