@@ -209,7 +209,7 @@ impl<M: Differentiable, Q: Reparameterized> Ascent<M, Q> for FixedDraws {
         };
         write(model, q, &found.point);
         let mut elbo = -found.value;
-        if let Some(entropy) = q.entropy() {
+        if let Some(entropy) = q.entropy().filter(|e| e.is_finite()) {
             q.transport(&self.eps, &mut b.z, &mut b.log_q, &mut b.residuals);
             elbo += entropy + b.log_q.iter().sum::<f64>() / n as f64;
         }

@@ -208,7 +208,9 @@ impl Real for Dual {
     fn log_sum_exp(x: &[Dual]) -> Dual {
         let values: Vec<f64> = x.iter().map(|x| x.re).collect();
         let re = f64::log_sum_exp(&values);
-        Dual { re, eps: x.iter().map(|x| x.eps * (x.re - re).exp()).sum() }
+        // What is not there, or does not move, adds nothing, whatever the sum is.
+        let moves = x.iter().filter(|x| x.eps != 0.0 && x.re != f64::NEG_INFINITY);
+        Dual { re, eps: moves.map(|x| x.eps * (x.re - re).exp()).sum() }
     }
 }
 

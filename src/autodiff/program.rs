@@ -90,6 +90,8 @@ pub(crate) trait Replay: Real + Default {
     fn re(self) -> f64;
     /// No value and no direction: what an adjoint is where nothing arrives.
     fn is_zero(self) -> bool;
+    /// `phi(x) / Phi(x)`, the slope of `ln Phi`.
+    fn inverse_mills(self) -> Self;
     fn primitive_lanes(
         operation: &dyn Primitive,
         lanes: usize,
@@ -105,6 +107,9 @@ impl Replay for f64 {
     }
     fn is_zero(self) -> bool {
         self == 0.0
+    }
+    fn inverse_mills(self) -> f64 {
+        crate::special::inverse_mills(self)
     }
     fn primitive_lanes(
         operation: &dyn Primitive,
@@ -123,6 +128,10 @@ impl Replay for Dual {
     }
     fn is_zero(self) -> bool {
         self.re == 0.0 && self.eps == 0.0
+    }
+    fn inverse_mills(self) -> Dual {
+        let m = crate::special::inverse_mills(self.re);
+        Dual { re: m, eps: if self.eps == 0.0 { 0.0 } else { -m * (self.re + m) * self.eps } }
     }
     fn primitive_lanes(
         operation: &dyn Primitive,
@@ -349,7 +358,7 @@ impl Program {
                 Op::OverConstant => linear!(node.a, g => g / c),
                 Op::ConstantMinus => linear!(node.a, g => -g),
                 Op::Multiply => {
-                    for l in 0..lanes {
+                    for l in (0..lanes).filter(|&l| !above[l].is_zero()) {
                         let (x, y) = (value(node.a)[l], value(node.b)[l]);
                         before[node.a as usize * lanes + l] += above[l] * y;
                         before[node.b as usize * lanes + l] += above[l] * x;
@@ -377,9 +386,7 @@ impl Program {
                 Op::Power => unary!(x, _o => x.powf(c - 1.0) * c),
                 Op::Sigmoid => unary!(x, o => o * (-x).sigmoid()),
                 Op::Softplus => unary!(x, _o => x.sigmoid()),
-                // phi(x) / Phi(x), from the logs of both
-                Op::LogNormalCdf => unary!(x, o =>
-                    (x * x * -0.5 - crate::special::LN_SQRT_2PI - o).exp()),
+                Op::LogNormalCdf => unary!(x, _o => x.inverse_mills()),
                 Op::LogGamma => unary!(x, _o => x.polygamma(0)),
                 Op::Polygamma => unary!(x, _o => x.polygamma(c as u32 + 1)),
                 Op::Abs => unary!(x, _o => S::from(match x.re() {
@@ -420,7 +427,7 @@ impl Program {
                 }
                 Op::LogSumExp => {
                     for &i in args(node.a, node.b) {
-                        for l in 0..lanes {
+                        for l in (0..lanes).filter(|&l| !above[l].is_zero()) {
                             let x = value(i)[l];
                             if x.re() != f64::NEG_INFINITY {
                                 before[i as usize * lanes + l] += above[l] * (x - own[l]).exp();

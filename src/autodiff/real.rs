@@ -72,9 +72,9 @@ pub trait Real:
     fn polygamma(self, n: u32) -> Self;
     /// `|x|`; its derivative at 0 is taken as 0.
     fn abs(self) -> Self;
-    /// The larger of two numbers.
+    /// The larger of two numbers; NaN if either is, so that no error is hidden.
     fn max(self, other: Self) -> Self;
-    /// The smaller of two numbers.
+    /// The smaller of two numbers; NaN if either is.
     fn min(self, other: Self) -> Self;
     /// `yes` where `self > 0`, otherwise `no`. Both are computed; only the chosen one is watched.
     fn if_positive(self, yes: Self, no: Self) -> Self;
@@ -106,9 +106,9 @@ pub trait Real:
     }
     /// `ln sum_i e^(x_i)`, without overflow; negative infinity for an empty slice.
     fn log_sum_exp(x: &[Self]) -> Self;
-    /// `sum_i a_i x_i`
+    /// `sum_i a_i x_i`; where `a_i` is 0 nothing is added, whatever `x_i` is.
     fn dot(a: &[f64], x: &[Self]) -> Self {
-        a.iter().zip(x).map(|(&a, &x)| x * a).sum()
+        a.iter().zip(x).filter(|(a, _)| **a != 0.0).map(|(&a, &x)| x * a).sum()
     }
 }
 
@@ -238,10 +238,10 @@ impl Real for f64 {
         f64::abs(self)
     }
     fn max(self, other: f64) -> f64 {
-        f64::max(self, other)
+        if self >= other || self.is_nan() { self } else { other }
     }
     fn min(self, other: f64) -> f64 {
-        f64::min(self, other)
+        if self <= other || self.is_nan() { self } else { other }
     }
     fn if_positive(self, yes: f64, no: f64) -> f64 {
         if self > 0.0 { yes } else { no }

@@ -338,10 +338,10 @@ impl Real for Var {
         self.unary(Op::Abs, 0.0, f64::abs)
     }
     fn max(self, o: Var) -> Var {
-        self.binary(o, Op::Max, f64::max)
+        self.binary(o, Op::Max, Real::max)
     }
     fn min(self, o: Var) -> Var {
-        self.binary(o, Op::Min, f64::min)
+        self.binary(o, Op::Min, Real::min)
     }
     fn if_positive(self, yes: Var, no: Var) -> Var {
         match self.constant() {

@@ -71,9 +71,9 @@ pub trait PriorAndLikelihood: Model {
 
 impl<M: PriorAndLikelihood> PriorAndLikelihood for Unconstrained<M> {
     fn log_prior(&self, u: &[f64]) -> f64 {
-        let space = self.space();
-        let mut z = vec![0.0; space.natural_dim()];
-        let log_det = space.constrain(u, &mut z);
+        let inside = self.inner().space();
+        let mut z = vec![0.0; inside.dim()];
+        let log_det = self.space().constrain_to(&inside, u, &mut z);
         self.inner().log_prior(&z) + log_det
     }
 }

@@ -47,6 +47,9 @@ impl fmt::Display for Estimate {
         if !self.value.is_finite() || !self.mcse.is_finite() {
             return write!(f, "{} ± {}", self.value, self.mcse);
         }
+        if self.value.abs() >= 1e15 || self.mcse >= 1e15 {
+            return write!(f, "{:.3e} ± {:.1e}", self.value, self.mcse);
+        }
         let digits = if self.mcse > 0.0 {
             (1.0 - self.mcse.log10().floor()).clamp(0.0, 9.0) as usize
         } else {

@@ -148,7 +148,11 @@ impl Judgement {
                 Verdict::DoNotUse
             }
         };
-        let fidelity = judge_fidelity(seen, family, &mut warnings);
+        let mut fidelity = judge_fidelity(seen, family, &mut warnings);
+        // Weights see only what q reaches: another mode is bad news that they cannot contradict.
+        if noticed.iter().any(|w| w.code == Code::Multimodal) {
+            fidelity = fidelity.max(Verdict::UseWithCare);
+        }
         let confirmed = fidelity == Verdict::Good && (seen.khat < 0.5 || seen.even());
         let ended = match optimisation {
             Verdict::UseWithCare if confirmed => Verdict::Good,
