@@ -51,6 +51,7 @@ pub enum Error {
     #[error("E05 log_joint is {value} at the start, z = {point}; {remedy}")]
     Start {
         /// What the log joint is.
+        #[serde(with = "crate::lossless::one")]
         value: f64,
         /// The point by name, on the natural scale.
         point: String,
@@ -65,6 +66,7 @@ pub enum Error {
         /// The coordinate.
         name: String,
         /// Its value.
+        #[serde(with = "crate::lossless::one")]
         value: f64,
         /// The support it was declared on.
         support: String,

@@ -2,13 +2,13 @@
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;
-use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ascent::{Ascent, Step};
 use crate::caught::Caught;
 use crate::checkpoint::Fingerprint;
+use crate::clock::Clock;
 use crate::error::Error;
 use crate::family::Family;
 use crate::model::Model;
@@ -263,8 +263,7 @@ impl<M, Q, A> Run<M, Q, A> {
         Q: Family<T>,
         A: Ascent<M, Q, T>,
     {
-        // There is no clock in a browser's sandbox.
-        let start = (!cfg!(target_family = "wasm")).then(Instant::now);
+        let clock = Clock::start();
         let outcome = loop {
             let before = self.trace.len();
             let ended = self.step()?;
@@ -280,8 +279,7 @@ impl<M, Q, A> Run<M, Q, A> {
         self.warn_of(&outcome);
         let Run { mut model, mut q, ascent, trace, rejected, options, warnings, .. } = self;
         ascent.answer(&mut model, &mut q);
-        let seconds = start.map_or(0.0, |start| start.elapsed().as_secs_f64());
-        let (seed, warnings) = (options.seed, warnings.into_inner());
+        let (seed, seconds, warnings) = (options.seed, clock.seconds(), warnings.into_inner());
         Ok(Fit { model, q, outcome, trace, rejected, seed, seconds, warnings })
     }
 

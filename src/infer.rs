@@ -5,9 +5,8 @@ mod start;
 
 pub use gaussian::Gaussian;
 
-use std::time::Instant;
-
 use crate::ascent::GradientAscent;
+use crate::clock::Clock;
 use crate::error::Error;
 use crate::estimator::{StickingTheLanding, check_draws};
 use crate::family::{FullRankGaussian, LowRankGaussian, Smooth, Transformed};
@@ -80,11 +79,11 @@ pub fn infer_with<M: TwiceDifferentiable>(
     model: M,
     options: InferOptions,
 ) -> Result<Posterior<Gaussian>, Error> {
-    let begun = Instant::now();
+    let clock = Clock::start();
     check_draws(options.draws, 1, "a gradient needs at least one draw")?;
+    model.space().check()?;
     let model = model.unconstrained();
     let d = model.dim();
-    model.space().check()?;
     if d == 0 {
         let reason = "the space has no coordinates; declare at least one".to_string();
         return Err(Error::Space { reason });
@@ -103,7 +102,7 @@ pub fn infer_with<M: TwiceDifferentiable>(
     };
     let gradients = start.evaluations + fitted.trace.len() * options.draws;
     fitted.warnings.extend(start.warnings);
-    fitted.seconds = begun.elapsed().as_secs_f64();
+    fitted.seconds = clock.seconds();
     let mut posterior = fitted.posterior()?;
     if let Some(report) = &mut posterior.report {
         report.gradients = gradients;

@@ -8,6 +8,7 @@ mod book;
 pub(crate) mod caught;
 pub mod check;
 pub(crate) mod checkpoint;
+pub(crate) mod clock;
 pub mod data;
 pub mod density;
 pub mod diagnostics;

@@ -61,6 +61,14 @@ with!(many, Vec<f64>, |x: &Vec<f64>| x.iter().copied().map(Float).collect::<Vec<
     .into_iter()
     .map(|x| x.0)
     .collect());
+with!(
+    columns,
+    Vec<Vec<f64>>,
+    |x: &Vec<Vec<f64>>| {
+        x.iter().map(|x| x.iter().copied().map(Float).collect()).collect::<Vec<Vec<_>>>()
+    },
+    |x: Vec<Vec<Float>>| x.into_iter().map(|x| x.into_iter().map(|x| x.0).collect()).collect()
+);
 
 #[cfg(test)]
 mod tests {

@@ -46,6 +46,21 @@ pub trait Optimizer<T: Scalar = f64> {
     fn answer(&self) -> Option<&[T]> {
         None
     }
+
+    /// Whether [`Optimizer::answer`] follows the iterates: such an optimizer must see the steps as
+    /// they are taken, with nothing after it.
+    fn follows(&self) -> bool {
+        false
+    }
+}
+
+/// Refuses an average of iterates that what comes after it will change.
+pub(crate) fn check_last<T: Scalar>(first: &impl Optimizer<T>, after: &str) -> Result<(), Error> {
+    if !first.follows() {
+        return Ok(());
+    }
+    let remedy = "it would average steps that are not taken; put Averaged::new around the whole";
+    Err(Error::option("Averaged", format!("inside {after}"), remedy))
 }
 
 impl<T: Scalar, A: Optimizer<T>, B: Optimizer<T>> Optimizer<T> for (A, B) {
@@ -54,11 +69,15 @@ impl<T: Scalar, A: Optimizer<T>, B: Optimizer<T>> Optimizer<T> for (A, B) {
         self.1.step(params, step);
     }
     fn check(&self) -> Result<(), Error> {
+        check_last(&self.0, "the first of a pair")?;
         self.0.check()?;
         self.1.check()
     }
     fn answer(&self) -> Option<&[T]> {
-        self.1.answer().or_else(|| self.0.answer())
+        self.1.answer()
+    }
+    fn follows(&self) -> bool {
+        self.1.follows()
     }
 }
 

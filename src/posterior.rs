@@ -45,6 +45,7 @@ pub struct Report {
     /// Wall-clock seconds of the run.
     pub seconds: f64,
     /// The model's own parameters, as learned.
+    #[serde(with = "crate::lossless::many")]
     pub theta: Vec<f64>,
     /// The ELBO on fresh draws.
     pub elbo: Estimate,

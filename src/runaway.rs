@@ -69,7 +69,7 @@ impl Runaway {
         let worst = (0..d).fold(0, |w, i| if far(i) > far(w) { i } else { w });
         let ratio = if d > 0 { far(worst) } else { 0.0 };
         let before = self.last.take();
-        if ratio > 1.0 {
+        if ratio > 1.0 && ratio.is_finite() {
             self.last = Some((worst, ratio, elbo.unwrap_or(f64::MIN)));
         }
         // Iterates that fly apart run off too, but downhill.

@@ -520,3 +520,54 @@ fn files_that_cannot_be_read_say_why() {
     assert_eq!(Posterior::<MeanFieldGaussian>::load(&file).unwrap(), posterior);
     std::fs::remove_file(file).unwrap();
 }
+
+#[test]
+fn a_model_moved_twice_has_the_same_prior() {
+    struct Rate;
+    impl Model for Rate {
+        fn space(&self) -> Space {
+            let mut space = Space::new();
+            space.positive("rate");
+            space
+        }
+        fn log_joint(&self, z: &[f64]) -> f64 {
+            self.log_prior(z) - 3.0 * z[0]
+        }
+    }
+    impl PriorAndLikelihood for Rate {
+        fn log_prior(&self, z: &[f64]) -> f64 {
+            density::exponential(z[0], 1.0)
+        }
+    }
+    let once = Rate.unconstrained();
+    let want = once.log_prior(&[0.7]);
+    assert_close("prior", want, 0.7 - 0.7f64.exp(), 1e-12);
+    assert_eq!(once.unconstrained().log_prior(&[0.7]), want);
+}
+
+#[test]
+fn small_numbers_keep_their_digits_in_the_table() {
+    let mut space = Space::new();
+    space.real("small");
+    let q = MeanFieldGaussian::new(vec![3.4e-12], &[1e-13]).unwrap();
+    let table = Posterior::new(space, q).unwrap().draws(1000, 1).unwrap().summary().to_string();
+    assert!(table.contains("3.40e-12") && !table.contains("0.0000000"), "{table}");
+}
+
+#[test]
+fn an_enormous_elbo_fits_on_a_line() {
+    assert_eq!(Estimate { value: 1.25e144, mcse: 3e140, n: 4 }.to_string(), "1.250e144 ± 3.0e140");
+    assert_eq!(Estimate { value: -31.4159, mcse: 0.012, n: 4 }.to_string(), "-31.416 ± 0.012");
+}
+
+#[test]
+fn draws_that_overflow_can_be_kept() {
+    let mut space = Space::new();
+    space.positive("scale");
+    let q = MeanFieldGaussian::new(vec![0.0], &[1e3]).unwrap();
+    let mut draws = Posterior::new(space.unconstrained(), q).unwrap().draws(100, 1).unwrap();
+    draws.derive("inverse", |z| 1.0 / z[0]);
+    assert!(draws.column("scale").unwrap().contains(&f64::INFINITY));
+    let text = serde_json::to_string(&draws).unwrap();
+    assert_eq!(serde_json::from_str::<elbo::Draws>(&text).unwrap(), draws);
+}

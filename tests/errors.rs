@@ -366,3 +366,11 @@ fn checkpoints_of_something_else() {
         &["E12", "the options differ", "seed: 9"],
     );
 }
+
+#[test]
+fn errors_about_numbers_that_are_none_can_be_kept() {
+    let point = "(x = 0)".to_string();
+    let start = Error::Start { value: f64::NEG_INFINITY, point, remedy: "look".to_string() };
+    let text = serde_json::to_string(&start).unwrap();
+    assert_eq!(serde_json::from_str::<Error>(&text).unwrap(), start);
+}

@@ -155,7 +155,9 @@ fn number(x: f64, decimals: usize) -> String {
         return x.to_string();
     }
     let plain = format!("{x:.decimals$}");
-    if plain.len() <= 9 { plain } else { format!("{x:.2e}") }
+    // the last decimal there is room for says nothing about it
+    let lost = decimals == 7 && x != 0.0 && x.abs() < 1e-5;
+    if plain.len() <= 9 && !lost { plain } else { format!("{x:.2e}") }
 }
 
 /// The name in at most `width` characters, its end kept: that is where the index is.

@@ -150,7 +150,7 @@ fn elbo<M: Model>(model: &M, map: &Affine, seed: u64) -> f64 {
     model.log_joint_batch(&z, &mut log_p);
     let entropy = d as f64 * (0.5 + LN_SQRT_2PI) + map.constant_log_det().unwrap_or(0.0);
     let value = log_p.iter().sum::<f64>() / DRAWS as f64 + entropy;
-    if value.is_nan() { f64::NEG_INFINITY } else { value }
+    if value.is_finite() { value } else { f64::NEG_INFINITY }
 }
 
 /// A mean-field fit from the origin, and how many gradients it took.

@@ -2,8 +2,9 @@
 
 use nalgebra::{Cholesky, DMatrix, SymmetricEigen};
 
+use crate::bijector::Support;
 use crate::error::Error;
-use crate::model::TwiceDifferentiable;
+use crate::model::{Model, TwiceDifferentiable};
 use crate::special::LN_SQRT_2PI;
 
 /// Pivots of the matrix scaled to a unit diagonal below this are rounding.
@@ -64,11 +65,32 @@ pub fn curvature<M: TwiceDifferentiable>(model: &M, z: &[f64]) -> Result<Curvatu
             return Err(Error::Ascent { block: "Laplace".to_string(), reason });
         }
         if row.iter().all(|&h| h == 0.0) {
-            return Err(Error::Improper { name: names().swap_remove(i) });
+            let name = names().swap_remove(i);
+            if !depends_on(model, z, i) {
+                return Err(Error::Improper { name });
+            }
+            let reason = format!(
+                "the Hessian of the log joint is 0 in `{name}`, which it does depend on; look for \
+                 a kink, such as |{name}|, or a plateau there"
+            );
+            return Err(Error::Ascent { block: "Laplace".to_string(), reason });
         }
     }
     let (factor, repaired) = factor_of_inverse(precision, &names);
     Ok(Curvature { factor, repaired, dim: d })
+}
+
+/// Whether the log joint changes anywhere along coordinate `i`, near or far; slope and curvature are
+/// zero at a kink and on a plateau too.
+pub(super) fn depends_on<M: Model>(model: &M, z: &[f64], i: usize) -> bool {
+    let here = model.log_joint(z);
+    let on_the_line = matches!(model.space().coordinate(i), Some((Support::Real, _)));
+    let far: &[f64] = if on_the_line { &[1.0, 30.0, 1e8] } else { &[1.0, 30.0] };
+    let mut there = z.to_vec();
+    far.iter().flat_map(|by| [z[i] - by, z[i] + by]).any(|to| {
+        there[i] = to;
+        (model.log_joint(&there) - here).abs() > 1e-9 * here.abs().max(1.0)
+    })
 }
 
 /// Minus the Hessian of the log joint, symmetric, and the gradient of the log joint.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::curvature::depends_on;
 use super::newton::{Ending, polish};
 use super::start::describe;
 use crate::error::Error;
@@ -141,12 +142,18 @@ fn climb<M: TwiceDifferentiable>(
     }
     let top = polish(model, &low.point, options.decrement, options.newton_steps, evaluations);
     let unused = |i: usize| top.grad[i] == 0.0 && top.precision.row(i).iter().all(|&h| h == 0.0);
-    if let Some(i) = (0..d).find(|&i| unused(i)) {
-        return Err(Error::Improper { name: model.space().coordinate_names().swap_remove(i) });
+    let mut kink = None;
+    for i in (0..d).filter(|&i| unused(i)) {
+        let name = model.space().coordinate_names().swap_remove(i);
+        if !depends_on(model, &top.z, i) {
+            return Err(Error::Improper { name });
+        }
+        kink = Some(format!("slope and curvature in `{name}` are 0 at a kink or on a plateau"));
     }
     let grad_norm = norm(&top.grad);
     let steps = top.steps;
     let (arrived, decrement, end) = match top.ending {
+        _ if kink.is_some() => (false, None, kink.unwrap_or_default()),
         Ending::Arrived { decrement } => {
             (true, Some(decrement), format!("Newton decrement {decrement:.1e}"))
         }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Optimizer, check_positive};
+use super::{Optimizer, check_last, check_positive};
 use crate::error::Error;
 use crate::scalar::Scalar;
 
@@ -146,10 +146,8 @@ impl<T: Scalar, O: Optimizer<T>> Optimizer<T> for Scheduled<O> {
         step.iter_mut().for_each(|s| *s *= factor);
     }
     fn check(&self) -> Result<(), Error> {
+        check_last(&self.inner, "Scheduled")?;
         self.inner.check()?;
         self.schedule.check()
-    }
-    fn answer(&self) -> Option<&[T]> {
-        self.inner.answer()
     }
 }

@@ -28,9 +28,11 @@ use crate::error::Error;
 pub struct Draws {
     names: Vec<String>,
     /// The parameters, draw after draw.
+    #[serde(with = "crate::lossless::many")]
     values: Vec<f64>,
     len: usize,
     /// The derived columns, each of `len`.
+    #[serde(with = "crate::lossless::columns")]
     derived: Vec<Vec<f64>>,
 }
 

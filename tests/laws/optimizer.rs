@@ -2,7 +2,8 @@
 //! nothing had happened, `f32` works, and nonsense is refused with a sentence.
 
 use elbo::{
-    Adam, AdamW, Averaged, ClipNorm, ClipValue, DoWG, Only, Optimizer, Schedule, Scheduled, Sgd,
+    Adam, AdamW, Averaged, ClipNorm, ClipValue, DoWG, Error, Only, Optimizer, Schedule, Scheduled,
+    Sgd,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -225,4 +226,33 @@ fn settings_that_make_no_sense_are_refused() {
     for (optimizer, want) in cases {
         assert_eq!(said(optimizer), want);
     }
+}
+
+#[test]
+fn an_average_sees_the_steps_that_are_taken() {
+    let averaged = || Averaged::new(Sgd::<f64>::rate(1.0));
+    let refused = |check: Result<(), Error>, place: &str| {
+        let text = check.unwrap_err().to_string();
+        assert!(text.starts_with("E10 Averaged is inside ") && text.contains(place), "{text}");
+        assert!(text.ends_with("put Averaged::new around the whole"), "{text}");
+    };
+    refused(Optimizer::<f64>::check(&(averaged(), Only(0..1))), "the first of a pair");
+    refused(((averaged(), Only(0..1)), Sgd::rate(1.0)).check(), "the first of a pair");
+    let halving = Schedule::Step { every: 1, factor: 0.5 };
+    refused(Optimizer::<f64>::check(&Scheduled::new(averaged(), halving)), "Scheduled");
+    for right in [
+        Optimizer::<f64>::check(&(Only(0..1), averaged())),
+        Averaged::<_, f64>::new((Sgd::rate(1.0), Only(0..1))).check(),
+        Averaged::<_, f64>::new(Scheduled::new(Sgd::<f64>::rate(1.0), halving)).check(),
+    ] {
+        right.unwrap();
+    }
+}
+
+#[test]
+fn a_step_that_overflows_leaves_the_average_alone() {
+    let mut averaged = Averaged::new(Sgd::rate(1.0));
+    averaged.step(&[1.0], &mut [1.0]);
+    averaged.step(&[f64::MAX], &mut [f64::MAX]);
+    assert_eq!(averaged.answer(), Some(&[2.0][..]));
 }
