@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::autodiff::Real;
 use crate::bijector::Support;
 use crate::error::Error;
+use crate::scratch::with_buffer;
 
 /// One coordinate of `z`: reads as `z[mu]`, and is written so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,12 +246,18 @@ impl Space {
         let (mut from, mut to) = (0, 0);
         for e in &self.entries {
             let (z, u) = (&z[from..from + e.len], &mut u[to..to + e.dim()]);
-            if e.moved {
+            let outside = |free: &[f64]| free.iter().position(|u| !u.is_finite());
+            let bad = if e.moved {
                 e.support.unconstrain(z, u);
+                outside(u)
             } else {
                 u.copy_from_slice(z);
-            }
-            if let Some(i) = u.iter().position(|u| !u.is_finite()) {
+                with_buffer(e.support.free_len(e.len), |free| {
+                    e.support.unconstrain(z, free);
+                    outside(free)
+                })
+            };
+            if let Some(i) = bad {
                 let i = i.min(e.len - 1);
                 return Err(Error::OutsideSupport {
                     name: e.names(e.len).swap_remove(i),

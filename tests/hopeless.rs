@@ -94,3 +94,17 @@ fn the_scale_of_the_data_does_not_matter() {
         assert!((row.sd / scale - 0.135).abs() < 0.02, "{posterior}");
     }
 }
+
+#[test]
+fn a_point_outside_is_named_on_either_scale() {
+    let mut space = Space::new();
+    space.real("mu");
+    space.positives("tau", 2);
+    for space in [space.clone(), space.unconstrained()] {
+        let mut at = [0.0; 3];
+        let error = space.unconstrain(&[1.0, 2.0, -3.0], &mut at).unwrap_err().to_string();
+        assert!(error.starts_with("E06 `tau[2]` = -3 is outside its support Positive"), "{error}");
+        space.unconstrain(&[1.0, 2.0, 3.0], &mut at).unwrap();
+        assert_eq!(at[0], 1.0);
+    }
+}
