@@ -1,11 +1,17 @@
 //! When a run may stop: a budget, exact moves that gain no more, and the paired test.
 
+mod walk;
+
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::ascent::{Ascent, Step};
+use walk::Walk;
+
 use crate::error::Error;
+use crate::family::Family;
 use crate::lossless;
+use crate::model::Model;
 use crate::noise::{Purpose, stream};
 use crate::outcome::Outcome;
 use crate::scalar::Scalar;
@@ -25,7 +31,8 @@ pub enum Stop {
     /// For stochastic moves: a paired test on common random numbers. Every so often the current
     /// answer and the one at the check before are compared draw by draw, on the same noise, which
     /// makes the difference far less noisy than either ELBO. Stops when in three checks in a row
-    /// `mean + 2 se` of the gain is within the tolerance of zero; gives up when in two checks in a row the
+    /// `mean + 2 se` of the gain is within the tolerance of zero and the answer is not still walking
+    /// straight on, as it does under a rate that is far too small; gives up when in two checks in a row the
     /// ELBO lies more than five standard errors below its best.
     Paired(Paired),
 }
@@ -74,6 +81,7 @@ pub(crate) struct StopState {
     fallen: u32,
     /// ELBO and standard error at the best check.
     best: Option<(f64, f64)>,
+    walk: Walk,
     #[serde(with = "lossless::many")]
     base: Vec<f64>,
     #[serde(skip)]
@@ -124,7 +132,7 @@ pub(crate) struct Parts<'a, M, Q, A> {
 
 impl StopState {
     /// Whether the run should stop after this step, and why.
-    pub(crate) fn done<T: Scalar, M, Q, A: Ascent<M, Q, T>>(
+    pub(crate) fn done<T: Scalar, M: Model<T>, Q: Family<T>, A: Ascent<M, Q, T>>(
         &mut self,
         stop: &Stop,
         (seed, dim, steps): (u64, usize, usize),
@@ -172,7 +180,7 @@ impl StopState {
         }))
     }
 
-    fn paired<T: Scalar, M, Q, A: Ascent<M, Q, T>>(
+    fn paired<T: Scalar, M: Model<T>, Q: Family<T>, A: Ascent<M, Q, T>>(
         &mut self,
         paired: &Paired,
         (seed, dim, steps): (u64, usize, usize),
@@ -181,6 +189,7 @@ impl StopState {
         let tolerance = paired.tolerance.unwrap_or((0.01 * (dim as f64).sqrt()).min(0.1));
         let noise = |checks: u64| stream(seed, Purpose::Probe, checks / RENEW);
         self.now.resize(paired.draws, 0.0);
+        let walking = self.walk.look(steps, (model, q, ascent));
         let mut probe = |rng: &mut dyn Rng, terms: &mut [f64]| ascent.probe(model, q, rng, terms);
         if self.base.len() == paired.draws {
             if !probe(&mut noise(self.checks), &mut self.now) {
@@ -190,7 +199,7 @@ impl StopState {
             // Not a number where a draw is outside the support: then nothing is passed.
             let (gain, se) = mean_and_se(self.now.iter().zip(&self.base).map(|(a, b)| a - b));
             let small = (gain + 2.0 * se).abs() < tolerance;
-            self.passed = if small { self.passed + 1 } else { 0 };
+            self.passed = if small && !walking { self.passed + 1 } else { 0 };
             if self.passed >= CHECKS {
                 let rule = format!(
                     "paired test: gain {gain:.2e} ± {se:.1e} nats below {tolerance:.2e}, \
