@@ -7,6 +7,7 @@ pub use gaussian::Gaussian;
 
 use crate::ascent::GradientAscent;
 use crate::clock::Clock;
+use crate::diagnostics::Checks;
 use crate::error::Error;
 use crate::estimator::{StickingTheLanding, check_draws};
 use crate::family::{FullRankGaussian, LowRankGaussian, Smooth, Transformed};
@@ -18,6 +19,8 @@ use crate::stop::{Paired, Stop};
 
 /// Up to this many coordinates the family is a Gaussian with any covariance.
 const FULL_RANK: usize = 50;
+/// Above this many coordinates k-hat is estimated once.
+const MANY: usize = 200;
 /// Steps between checks of the stop rule, at least.
 const EVERY: usize = 50;
 
@@ -103,7 +106,9 @@ pub fn infer_with<M: TwiceDifferentiable>(
     let gradients = start.evaluations + fitted.trace.len() * options.draws;
     fitted.warnings.extend(start.warnings);
     fitted.seconds = clock.seconds();
-    let mut posterior = fitted.posterior()?;
+    // A draw from a dense scale costs d^2, and the report wants 20 000 of them.
+    let repeats = if d <= MANY { Checks::default().repeats } else { 1 };
+    let mut posterior = fitted.posterior_with(Checks { repeats, ..Checks::default() })?;
     if let Some(report) = &mut posterior.report {
         report.gradients = gradients;
     }

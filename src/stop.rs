@@ -161,7 +161,10 @@ impl StopState {
         name: impl Fn() -> String,
     ) -> Result<Option<Outcome>, Error> {
         let Some(now) = step.elbo else {
-            let remedy = format!("`{}` does not say what its ELBO is; use Stop::Budget", name());
+            let remedy = format!(
+                "`{}` does not say what its ELBO is; use Stop::Budget, or, for a move that knows when it has arrived, say so in `Ascent::finishes`",
+                name()
+            );
             return Err(Error::option("stop", "Exact", &remedy));
         };
         let Some(before) = self.last_elbo.replace(now) else { return Ok(None) };

@@ -321,7 +321,7 @@ fn mean_field_on_a_correlated_normal_is_warned_of_when_it_matters() {
     assert_eq!((mild.verdict, codes(&mild)), (Verdict::Good, vec![]));
     let (bad, khat) = at(0.9);
     assert!((khat - 0.83).abs() < 0.2, "k-hat {khat}");
-    assert_eq!((bad.verdict, codes(&bad)), (Verdict::UseWithCare, vec!["W07", "W09"]));
+    assert_eq!((bad.verdict, codes(&bad)), (Verdict::DoNotUse, vec!["W07", "W09"]));
     assert!(bad.warnings[0].to_string().contains("try: FullRankGaussian"), "{}", bad.warnings[0]);
 }
 

@@ -97,6 +97,8 @@ pub const LOG_SD_LIMIT: f64 = 0.25;
 /// that would show it are missing; on normals with equal correlations, in 2 to 100 dimensions,
 /// k-hat alone let sds pass that were off by up to `e^0.45`, this share let none pass `e^0.25`.
 const OVERLAP: f64 = 0.2;
+/// With heavy weights and a smaller share than this, the corrections have nothing to stand on.
+const NO_OVERLAP: f64 = 0.05;
 
 /// Three separate questions, a word for each, and the worst of them.
 ///
@@ -218,7 +220,8 @@ fn judge_fidelity(seen: &Fidelity, family: &str, warnings: &mut Vec<Warning>) ->
     }
     if seen.khat >= seen.threshold && !seen.even() {
         warnings.push(heavy_weights(seen, family));
-        let hopeless = seen.khat >= 1.0 && seen.ess < 0.5 * seen.draws as f64;
+        let effective = seen.ess / seen.draws as f64;
+        let hopeless = (seen.khat >= 1.0 && effective < 0.5) || effective < NO_OVERLAP;
         verdict = verdict.max(if hopeless { Verdict::DoNotUse } else { Verdict::UseWithCare });
     }
     if verdict == Verdict::Good && seen.ess < OVERLAP * seen.draws as f64 {
@@ -266,7 +269,8 @@ fn judge_fidelity(seen: &Fidelity, family: &str, warnings: &mut Vec<Warning>) ->
             let warning = Warning::new(Code::VarianceDeficit, message);
             warnings.push(warning.try_this(richer_family(family)));
         }
-        verdict = verdict.max(Verdict::UseWithCare);
+        let far = spread.value.abs() - 2.0 * spread.mcse > 2f64.ln();
+        verdict = verdict.max(if far { Verdict::DoNotUse } else { Verdict::UseWithCare });
     }
     verdict
 }
@@ -287,7 +291,8 @@ fn heavy_weights(seen: &Fidelity, family: &str) -> Warning {
         message += &format!("; most affected is `{}`", shift.name);
     }
     Warning::new(Code::HeavyWeights, message).try_this(richer_family(family)).try_this(
-        "a non-centred formula: eta ~ normal(0, 1) and mu + tau * eta instead of theta ~ normal(mu, tau)",
+        "a non-centred formula where theta ~ normal(mu, tau) with tau unknown: eta ~ normal(0, 1) \
+         and theta = mu + tau * eta",
     )
 }
 
