@@ -20,7 +20,7 @@ use crate::stop::{Paired, Stop};
 /// Up to this many coordinates the family is a Gaussian with any covariance.
 const FULL_RANK: usize = 50;
 /// Above this many coordinates k-hat is estimated once.
-const MANY: usize = 200;
+const MANY: usize = 100;
 /// Steps between checks of the stop rule, at least.
 const EVERY: usize = 50;
 
@@ -29,15 +29,16 @@ const EVERY: usize = 50;
 pub struct InferOptions {
     /// Where all randomness comes from.
     pub seed: u64,
-    /// Draws a gradient.
-    pub draws: usize,
+    /// Draws a gradient; `None` takes 16 up to 50 coordinates and 8 above, where the noise of one
+    /// draw is shared by many parameters.
+    pub draws: Option<usize>,
     /// The most steps to take.
     pub steps: usize,
 }
 
 impl Default for InferOptions {
     fn default() -> Self {
-        InferOptions { seed: 0, draws: 16, steps: 2_000 }
+        InferOptions { seed: 0, draws: None, steps: 2_000 }
     }
 }
 
@@ -83,7 +84,7 @@ pub fn infer_with<M: TwiceDifferentiable>(
     options: InferOptions,
 ) -> Result<Posterior<Gaussian>, Error> {
     let clock = Clock::start();
-    check_draws(options.draws, 1, "a gradient needs at least one draw")?;
+    check_draws(options.draws.unwrap_or(1), 1, "a gradient needs at least one draw")?;
     model.space().check()?;
     let model = model.unconstrained();
     let d = model.dim();
@@ -91,19 +92,20 @@ pub fn infer_with<M: TwiceDifferentiable>(
         let reason = "the space has no coordinates; declare at least one".to_string();
         return Err(Error::Space { reason });
     }
-    let (model, start) = start::find(model, options.seed)?;
+    let draws = options.draws.unwrap_or(if d <= FULL_RANK { 16 } else { 8 });
+    let (model, start) = start::find(model, draws, options.seed)?;
     let map = start.map.clone();
     let white = Whitened::new(model, start.map)?;
     let mut fitted = if d <= FULL_RANK {
-        let fit = climb(white, FullRankGaussian::standard(d), options)?;
+        let fit = climb(white, FullRankGaussian::standard(d), draws, options)?;
         let q = Gaussian::FullRank(fit.q.affine_image(&map)?);
         seen_from_outside(fit, q)
     } else {
-        let fit = climb(white, LowRankGaussian::standard(d), options)?;
+        let fit = climb(white, LowRankGaussian::standard(d), draws, options)?;
         let q = Gaussian::LowRank(Transformed::new(fit.q.clone(), map)?);
         seen_from_outside(fit, q)
     };
-    let gradients = start.evaluations + fitted.trace.len() * options.draws;
+    let gradients = start.evaluations + fitted.trace.len() * draws;
     fitted.warnings.extend(start.warnings);
     fitted.seconds = clock.seconds();
     // A draw from a dense scale costs d^2, and the report wants 20 000 of them.
@@ -119,9 +121,10 @@ pub fn infer_with<M: TwiceDifferentiable>(
 fn climb<M: TwiceDifferentiable, Q: Smooth>(
     model: Whitened<M>,
     q: Q,
+    draws: usize,
     options: InferOptions,
 ) -> Result<Fit<Whitened<M>, Q>, Error> {
-    let estimator = StickingTheLanding { draws: options.draws };
+    let estimator = StickingTheLanding { draws };
     let options = Options {
         steps: options.steps,
         seed: options.seed,

@@ -46,7 +46,7 @@ fn above_a_thousand_coordinates_nothing_square_is_formed() {
     let model = from_fn(space, move |z| {
         z[x].iter().enumerate().map(|(i, &x)| density::normal(x, 3.0, 1.0 + (i % 7) as f64)).sum()
     });
-    let options = InferOptions { draws: 4, steps: 600, ..InferOptions::default() };
+    let options = InferOptions { draws: Some(4), steps: 600, ..InferOptions::default() };
     let posterior = infer_with(model, options).unwrap();
     let worst = posterior.summary().unwrap().rows.iter().enumerate().map(|(i, row)| {
         let sd = 1.0 + (i % 7) as f64;
@@ -133,7 +133,7 @@ fn an_objective_without_a_top_is_refused_or_not_trusted() {
 
 #[test]
 fn nonsense_is_refused_at_the_door() {
-    let none = infer_with(chain(2), InferOptions { draws: 0, ..InferOptions::default() });
+    let none = infer_with(chain(2), InferOptions { draws: Some(0), ..InferOptions::default() });
     assert_eq!(none.unwrap_err().code(), "E10");
     let empty = infer(from_fn(Space::new(), |_| elbo::Var::from(0.0))).unwrap_err();
     assert!(matches!(empty, Error::Space { .. }), "{empty}");

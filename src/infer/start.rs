@@ -27,8 +27,8 @@ const DENSE: usize = 1_000;
 const DRAWS: usize = 200;
 /// A mode whose Laplace evidence is further than this many nats below the best is not reported.
 const RIVAL: f64 = 3.0;
-/// Draws a step and the most steps of the rough fit.
-const ROUGH: (usize, usize) = (16, 500);
+/// The most steps of the rough fit.
+const ROUGH: usize = 500;
 
 /// A point and a scale around it.
 pub(super) struct Start {
@@ -54,6 +54,7 @@ struct Candidate {
 /// the rough fit too (E07).
 pub(super) fn find<M: TwiceDifferentiable>(
     model: Unconstrained<M>,
+    draws: usize,
     seed: u64,
 ) -> Result<(Unconstrained<M>, Start), Error> {
     let origin = start(&model, None, seed)?;
@@ -65,7 +66,7 @@ pub(super) fn find<M: TwiceDifferentiable>(
     let (model, best) = match modes.into_iter().next() {
         Some(best) if best.elbo > best.evidence - slack => (model, best),
         best => {
-            let (model, rough, gradients) = rough(model, &origin, seed)?;
+            let (model, rough, gradients) = rough(model, &origin, draws, seed)?;
             evaluations += gradients;
             let better = best.filter(|b| b.elbo > rough.elbo || !rough.elbo.is_finite());
             let best = better.unwrap_or(rough);
@@ -157,13 +158,13 @@ fn elbo<M: Model>(model: &M, map: &Affine, seed: u64) -> f64 {
 fn rough<M: TwiceDifferentiable>(
     model: Unconstrained<M>,
     origin: &[f64],
+    draws: usize,
     seed: u64,
 ) -> Result<(Unconstrained<M>, Candidate, usize), Error> {
-    let (draws, steps) = ROUGH;
     let q = MeanFieldGaussian::new(origin.to_vec(), &vec![0.1; origin.len()])?;
     let ascent = GradientAscent::new(StickingTheLanding { draws }, Averaged::new(DoWG::new()));
     let stop = Stop::Paired(Paired { every: 100, ..Paired::default() });
-    let fit = fit(model, q, ascent, Options { steps, seed, stop, ..Options::default() })?;
+    let fit = fit(model, q, ascent, Options { steps: ROUGH, seed, stop, ..Options::default() })?;
     let map = Affine::diagonal(fit.q.mean().to_vec(), fit.q.sd())?;
     let elbo = elbo(&fit.model, &map, seed);
     let gradients = fit.trace.len() * draws;
