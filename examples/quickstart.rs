@@ -13,6 +13,7 @@ const SD: [f64; 8] = [15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0];
 // ANCHOR_END: data
 
 fn main() -> Result<(), Error> {
+    sigpipe::reset();
     println!("How much did coaching raise test scores in eight schools?");
     // ANCHOR: model
     let mut space = Space::new();

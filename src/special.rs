@@ -4,7 +4,7 @@
 pub(crate) const LN_SQRT_2PI: f64 = 0.918_938_533_204_672_8;
 
 /// `ln Gamma(x)` for `x > 0`; NaN below 0. The power series about 2 (Abramowitz and Stegun 1964,
-/// 6.1.33) where the value is small, a step of the recurrence next to it, Stirling's series beyond.
+/// 6.1.33) where the value is small, so that its digits are not lost, and statrs elsewhere.
 pub(crate) fn log_gamma(x: f64) -> f64 {
     if x.is_nan() || x < 0.0 {
         return f64::NAN;
@@ -18,19 +18,11 @@ pub(crate) fn log_gamma(x: f64) -> f64 {
     if x < 2.5 {
         return log_gamma_about_two(x - 2.0);
     }
-    if x < 8.0 {
-        let (mut x, mut product) = (x, 1.0);
-        while x >= 2.5 {
-            x -= 1.0;
-            product *= x;
-        }
-        return log_gamma_about_two(x - 2.0) + product.ln();
-    }
     if x > 1e300 {
         // x ln x may overflow while the whole does not.
         return x * (x.ln() - 1.0);
     }
-    (x - 0.5) * x.ln() - x + LN_SQRT_2PI + stirling_error(x)
+    statrs::function::gamma::ln_gamma(x)
 }
 
 /// `ln Gamma(2 + t)` for `|t| <= 1/2`.

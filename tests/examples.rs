@@ -70,3 +70,20 @@ fn every_example_proves_its_claim() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(before, changes(), "an example changed files of the project");
 }
+
+/// As in `quickstart | head -n 1`.
+#[cfg(unix)]
+#[test]
+fn output_that_nobody_reads_is_no_panic() {
+    let mut child = Command::new(build().join("quickstart"))
+        .current_dir(root())
+        .env("ELBO_FIGURES", "check")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the example was built");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!error.contains("panicked"), "{error}");
+}

@@ -62,6 +62,7 @@ pub fn tolerance(name: &str) -> f64 {
 }
 
 fn main() -> ExitCode {
+    sigpipe::reset();
     let (mut folder, mut only, mut json) = (None, None, false);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
