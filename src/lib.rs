@@ -1,4 +1,53 @@
 //! Variational inference you can check: one functional, one loop, many moves.
+//!
+//! Everything climbs one functional of two arguments (Neal and Hinton 1998), the evidence lower
+//! bound, in nats and with all constants kept:
+//!
+//! ```text
+//! ELBO(theta, q) = E_q[ log p_theta(x, z) ] + H(q)
+//! ```
+//!
+//! A **move** ([`Ascent`]) takes `(model, q)` uphill, exactly or in expectation. Moves combine, and
+//! one loop ([`fit`](fit())) repeats a move. [`infer`](infer()) is a choice of moves that needs no
+//! settings:
+//!
+//! ```
+//! use elbo::{Space, Var, Verdict, density, from_fn, infer};
+//!
+//! let effect = [28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0]; // of coaching, in eight schools
+//! let sd = [15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0]; // its standard error (Rubin 1981)
+//!
+//! let mut space = Space::new();
+//! let (mu, tau, eta) = (space.real("mu"), space.positive("tau"), space.reals("eta", 8));
+//! let model = from_fn(space, move |z| {
+//!     let mut lp = density::normal(z[mu], 0.0, 5.0) + density::half_cauchy(z[tau], 5.0);
+//!     for (j, &eta) in z[eta].iter().enumerate() {
+//!         lp += density::normal(eta, 0.0, 1.0);
+//!         lp += density::normal(Var::from(effect[j]), z[mu] + z[tau] * eta, sd[j]);
+//!     }
+//!     lp
+//! });
+//! let posterior = infer(model)?;
+//! println!("{posterior}"); // a table with names, the ELBO with its error, a verdict
+//! assert!((posterior.row("mu")?.mean - 4.4).abs() < 0.5);
+//! assert!(posterior.verdict() < Verdict::DoNotUse);
+//! # Ok::<(), elbo::Error>(())
+//! ```
+//!
+//! | the field says | here |
+//! |---|---|
+//! | black-box variational inference, ADVI | [`GradientAscent`] of [`Reparameterization`] and [`Adam`] |
+//! | the same without noise at the answer | [`GradientAscent`] of [`StickingTheLanding`] and [`DoWG`] |
+//! | the same from values alone | [`GradientAscent`] of [`ScoreFunction`] |
+//! | Laplace's approximation | [`Laplace`] |
+//! | fixed draws with linear response (DADVI) | [`FixedDraws`] |
+//! | stochastic: some rows a step | [`Minibatch`] around a move |
+//! | two blocks in turn | a pair of moves is a move |
+//!
+//! A model is written as a closure ([`from_fn`]), a [`LogJoint`] over any [`Real`], a
+//! [`Differentiable`] with its own gradient, or a plain [`Model`]; its coordinates are declared in a
+//! [`Space`]. What approximates is a [`Family`]. What a fit is kept as is a [`Posterior`].
+//! [`diagnostics`] says whether it is any good, and [`laws`] what every implementor obeys.
 
 pub mod ascent;
 pub mod autodiff;
