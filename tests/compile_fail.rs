@@ -120,7 +120,13 @@ fn a_model_without_a_gradient() {
                   needs only `Model`";
     refused("no_gradient", "`Bell` has no gradient in `z`", label, remedy);
     refused("no_gradient_unconstrained", "`Waiting` has no gradient in `z`", label, remedy);
-    refused("no_autodiff", "`Bell` has no gradient in `z`", label, remedy);
+}
+
+#[test]
+fn a_log_joint_that_was_not_wrapped() {
+    let remedy = "wrap a `LogJoint` in `Autodiff::new`, or give a closure to `from_fn`; or \
+                  implement `Model` by hand";
+    refused("no_autodiff", "`Bell` is not a model", "this is not a `Model`", remedy);
 }
 
 #[test]

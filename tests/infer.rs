@@ -80,6 +80,21 @@ fn two_modes_are_named() {
 }
 
 #[test]
+fn most_of_the_mass_is_found_far_away() {
+    let mut space = Space::new();
+    let x = space.real("x");
+    let model = from_fn(space, move |z| {
+        let near = density::normal(z[x], 0.0, 1.0) + 0.1f64.ln();
+        let far = density::normal(z[x], 25.0, 1.0) + 0.9f64.ln();
+        Real::log_sum_exp(&[near, far])
+    });
+    let posterior = infer(model).unwrap();
+    assert_close("mean of x", posterior.row("x").unwrap().mean, 25.0, 0.01);
+    assert!(posterior.warnings().iter().any(|w| w.code == Code::Multimodal), "{posterior}");
+    assert!(posterior.verdict() > Verdict::Good);
+}
+
+#[test]
 fn a_funnel_is_flagged_and_its_non_centred_form_is_not() {
     let effect = [28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0];
     let sd = [15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0];

@@ -16,7 +16,10 @@ use crate::stop::{Paired, Stop};
 use crate::warning::{Code, Warning};
 
 /// How many points around the origin are looked at.
-const SPREAD: usize = 512;
+const SPREAD: usize = 1024;
+/// How many quarters of them, and how far they may be from it in each coordinate: a scale-free
+/// parameter is most often within 2, but nobody promised.
+const REACH: [(usize, f64); 3] = [(2, 2.0), (1, 8.0), (1, 32.0)];
 /// From how many of them modes are climbed to, besides the origin.
 const CLIMBS: usize = 5;
 /// Up to this many coordinates; above, from one.
@@ -127,8 +130,13 @@ fn points<M: Model>(model: &M, origin: &[f64], seed: u64) -> Vec<Vec<f64>> {
     points.push(origin.to_vec());
     let mut z = vec![0.0; d * SPREAD];
     let mut rng = stream(seed, Purpose::Start, 1_000);
-    if let Ok(uniform) = Uniform::new(-2.0, 2.0) {
-        z.iter_mut().for_each(|z| *z = uniform.sample(&mut rng));
+    let mut rest = &mut z[..];
+    for (share, reach) in REACH {
+        let (part, after) = rest.split_at_mut((share * SPREAD / 4 * d).min(rest.len()));
+        if let Ok(uniform) = Uniform::new(-reach, reach) {
+            part.iter_mut().for_each(|z| *z = uniform.sample(&mut rng));
+        }
+        rest = after;
     }
     let mut log_p = vec![0.0; SPREAD];
     model.log_joint_batch(&z, &mut log_p);
