@@ -24,8 +24,8 @@ const REACH: [(usize, f64); 3] = [(2, 2.0), (1, 8.0), (1, 32.0)];
 const CLIMBS: usize = 5;
 /// Up to this many coordinates; above, from one.
 const SMALL: usize = 50;
-/// Above this many coordinates no curvature is computed: its matrix would outgrow everything else.
-const DENSE: usize = 1_000;
+/// Above this many coordinates no curvature is computed: its matrix would cost more than the fit.
+const DENSE: usize = 300;
 /// Draws an ELBO of a candidate.
 const DRAWS: usize = 200;
 /// A mode whose Laplace evidence is further than this many nats below the best is not reported.
