@@ -36,6 +36,14 @@ fn low_rank_above_fifty_coordinates() {
     let posterior = infer(chain(60)).unwrap();
     assert_eq!(posterior.q.name(), "low-rank Gaussian");
     assert!(posterior.report.as_ref().unwrap().elbo.value > -0.3);
+    // its moments are those of its draws: 20 000 of them, 5 standard errors
+    let (mean, covariance) = (posterior.q.mean(), posterior.q.covariance());
+    let draws = posterior.draws(20_000, 1).unwrap();
+    let both = draws.mean_of(|x| (x[3] - mean[3]) * (x[4] - mean[4]));
+    let sd = (covariance[(3, 3)] * covariance[(4, 4)] + covariance[(3, 4)].powi(2)).sqrt();
+    assert_close("covariance", both, covariance[(3, 4)], 5.0 * sd / 20_000f64.sqrt());
+    let first = draws.mean_of(|x| x[3]);
+    assert_close("mean", first, mean[3], 5.0 * (covariance[(3, 3)] / 20_000.0).sqrt());
     posterior.require(Verdict::Good).unwrap();
 }
 

@@ -1,9 +1,10 @@
 //! `Gaussian`: the normal that `infer` answers with, in whichever form fits the dimension.
 
+use nalgebra::DMatrix;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::family::{Affine, Family, FullRankGaussian, LowRankGaussian, Transformed};
+use crate::family::{Affine, Bijection, Family, FullRankGaussian, LowRankGaussian, Transformed};
 
 /// A normal over unconstrained coordinates, in the form that [`infer`](crate::infer()) chose.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +22,36 @@ impl Gaussian {
         match self {
             Gaussian::FullRank(_) => "full-rank Gaussian",
             Gaussian::LowRank(_) => "low-rank Gaussian",
+        }
+    }
+
+    /// The mean, over unconstrained coordinates.
+    pub fn mean(&self) -> Vec<f64> {
+        match self {
+            Gaussian::FullRank(q) => q.mean().to_vec(),
+            Gaussian::LowRank(q) => {
+                let mut mean = vec![0.0; q.dim()];
+                q.map().forward(q.base().mean(), &mut mean);
+                mean
+            }
+        }
+    }
+
+    /// The covariance over unconstrained coordinates, `d x d`.
+    pub fn covariance(&self) -> DMatrix<f64> {
+        match self {
+            Gaussian::FullRank(q) => q.covariance(),
+            Gaussian::LowRank(q) => {
+                // A S A^T: A on the columns, twice
+                let turned = |m: DMatrix<f64>| {
+                    let mut out = m.clone();
+                    for (from, mut to) in m.column_iter().zip(out.column_iter_mut()) {
+                        q.map().turn(from.as_slice(), to.as_mut_slice());
+                    }
+                    out.transpose()
+                };
+                turned(turned(q.base().covariance()))
+            }
         }
     }
 
