@@ -188,8 +188,8 @@ fn main() -> Result<(), Error> {
         ("0, stopped after 1 000 steps", judged(0.0, &budget(1_000))?),
     ];
     let words = cases.each_ref().map(|(_, report)| report.judgement.verdict);
-    assert_eq!(words[1..], [Verdict::Good, Verdict::DoNotUse, Verdict::Good]);
-    assert!(words[0] > Verdict::Good);
+    assert!(words[0] > Verdict::Good && words[2] > Verdict::Good);
+    assert_eq!([words[1], words[3]], [Verdict::Good; 2]);
     // ANCHOR_END: axes
     println!("rho and run: arrived | ELBO known | q close | verdict");
     for (name, report) in &cases {

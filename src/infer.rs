@@ -13,7 +13,7 @@ use crate::estimator::{StickingTheLanding, check_draws};
 use crate::family::{FullRankGaussian, LowRankGaussian, Smooth, Transformed};
 use crate::fit::{Fit, Options, fit};
 use crate::model::{Model, TwiceDifferentiable, Unconstrained, Whitened};
-use crate::optimizer::{Averaged, DoWG};
+use crate::optimizer::{Averaged, ClipOutliers, DoWG};
 use crate::posterior::Posterior;
 use crate::stop::{Paired, Stop};
 
@@ -50,7 +50,8 @@ impl Default for InferOptions {
 ///    from its mass) a mean-field fit from the origin takes their place.
 /// 2. Seen from there ([`Whitened`]), the posterior is near a standard normal. A Gaussian with any
 ///    covariance, or above 50 coordinates one of low rank on top of the scale found in 1, climbs by
-///    [`StickingTheLanding`] and averaged [`DoWG`], which has no rate, until the paired test says
+///    [`StickingTheLanding`] and averaged [`DoWG`], which has no rate ([`ClipOutliers`] keeps a draw
+///    far out from spoiling it), until the paired test says
 ///    that nothing is gained any more.
 /// 3. The answer is examined on fresh draws: [`Posterior::report`] has the ELBO with its error,
 ///    k-hat, a table on the natural scale and a verdict.
@@ -117,6 +118,11 @@ pub fn infer_with<M: TwiceDifferentiable>(
     Ok(posterior)
 }
 
+/// Steps without a rate that one draw far out cannot spoil.
+fn steps() -> (ClipOutliers, Averaged<DoWG>) {
+    (ClipOutliers::new(), Averaged::new(DoWG::new()))
+}
+
 /// The fit in whitened coordinates.
 fn climb<M: TwiceDifferentiable, Q: Smooth>(
     model: Whitened<M>,
@@ -131,7 +137,7 @@ fn climb<M: TwiceDifferentiable, Q: Smooth>(
         stop: Stop::Paired(Paired { every: EVERY, ..Paired::default() }),
         ..Options::default()
     };
-    fit(model, q, GradientAscent::new(estimator, Averaged::new(DoWG::new())), options)
+    fit(model, q, GradientAscent::new(estimator, steps()), options)
 }
 
 /// The fit with its answer in the model's own coordinates.

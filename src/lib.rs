@@ -113,7 +113,8 @@ pub use model::{
 pub use nalgebra::DMatrix;
 pub use noise::{Purpose, stream};
 pub use optimizer::{
-    Adam, AdamW, Averaged, ClipNorm, ClipValue, DoWG, Only, Optimizer, Schedule, Scheduled, Sgd,
+    Adam, AdamW, Averaged, ClipNorm, ClipOutliers, ClipValue, DoWG, Only, Optimizer, Schedule,
+    Scheduled, Sgd,
 };
 pub use posterior::{Draws, Posterior, Report};
 pub use rand::Rng;

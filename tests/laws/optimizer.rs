@@ -2,8 +2,8 @@
 //! nothing had happened, `f32` works, and nonsense is refused with a sentence.
 
 use elbo::{
-    Adam, AdamW, Averaged, ClipNorm, ClipValue, DoWG, Error, Only, Optimizer, Schedule, Scheduled,
-    Sgd,
+    Adam, AdamW, Averaged, ClipNorm, ClipOutliers, ClipValue, DoWG, Error, Only, Optimizer,
+    Schedule, Scheduled, Sgd,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -82,6 +82,7 @@ fn dowg() {
 #[test]
 fn clipped() {
     laws(|| (ClipNorm(1.0), Sgd::rate(0.1)), 200);
+    laws(|| (ClipOutliers::new(), Sgd::rate(0.1)), 200);
     laws(|| (ClipValue(1.0), Sgd::rate(0.1)), 200);
 }
 #[test]
@@ -124,6 +125,7 @@ fn single_precision() {
     one(AdamW::rate(0.1));
     one(DoWG::new());
     one((ClipNorm(1.0), (ClipValue(0.5), Averaged::new(Sgd::rate(0.1)))));
+    one((ClipOutliers::new(), Averaged::new(DoWG::new())));
     one(Scheduled::new((Only(0..2), DoWG::whole()), Schedule::Constant));
 }
 
@@ -255,4 +257,21 @@ fn a_step_that_overflows_leaves_the_average_alone() {
     averaged.step(&[1.0], &mut [1.0]);
     averaged.step(&[f64::MAX], &mut [f64::MAX]);
     assert_eq!(averaged.answer(), Some(&[2.0][..]));
+}
+
+/// A gradient a million times too long, once, on the way to the top of `-(x - 1)^2`.
+fn after_an_outlier(mut optimizer: impl Optimizer) -> f64 {
+    let mut at = [0.0];
+    for t in 0..400 {
+        let mut step = [-2.0 * (at[0] - 1.0) * if t == 3 { 1e6 } else { 1.0 }];
+        optimizer.step(&at, &mut step);
+        at[0] += step[0];
+    }
+    (at[0] - 1.0).abs()
+}
+
+#[test]
+fn one_outlier_stops_dowg_and_is_clipped() {
+    assert!(after_an_outlier(DoWG::new()) > 0.5);
+    assert!(after_an_outlier((ClipOutliers::new(), DoWG::new())) < 1e-3);
 }
