@@ -162,6 +162,20 @@ fn a_coordinate_without_a_prior_is_named() {
 }
 
 #[test]
+fn level_ground_far_out_is_no_missing_prior() {
+    // a narrow peak on a floor of no weight: almost every point that is looked at lies on the floor
+    let mut space = Space::new();
+    let x = space.reals("x", 4);
+    let model = from_fn(space, move |z| {
+        let square: elbo::Var = z[x].iter().map(|&x| x * x).sum();
+        let walls: elbo::Var = z[x].iter().map(|&x| density::uniform(x, -50.0, 50.0)).sum();
+        walls + Real::log_sum_exp(&[square * -200.0, elbo::Var::from(-60.0)])
+    });
+    let posterior = infer(model).unwrap();
+    assert_close("sd of x[1]", posterior.row("x[1]").unwrap().sd, 0.05, 0.002);
+}
+
+#[test]
 fn an_objective_without_a_top_is_refused_or_not_trusted() {
     let mut space = Space::new();
     let (a, s) = (space.real("a"), space.positive("s"));

@@ -14,6 +14,9 @@ const CONSTANT: u32 = u32::MAX;
 ///
 /// A `Var` has no value. What is recorded is replayed later, at many points at once, so that a
 /// gradient costs no bookkeeping. It lives only inside the closure or `log_joint` it was given to.
+///
+/// # Panics
+/// Arithmetic with a `Var` that was carried out of the log joint it was handed to.
 #[derive(Clone, Copy, Debug)]
 pub struct Var {
     index: u32,

@@ -60,7 +60,7 @@ pub(super) fn find<M: TwiceDifferentiable>(
     seed: u64,
 ) -> Result<(Unconstrained<M>, Start), Error> {
     let origin = start(&model, None, seed)?;
-    let (mut modes, mut evaluations, unbounded) = modes(&model, &origin, seed)?;
+    let Climbed { mut modes, mut evaluations, unbounded } = climb(&model, &origin, seed)?;
     modes.sort_by(|a, b| b.elbo.total_cmp(&a.elbo));
     let warnings: Vec<Warning> = rivals(&model, &modes).into_iter().collect();
     // An ELBO close to the best that a curvature promises: the posterior is near that normal.
@@ -82,26 +82,37 @@ pub(super) fn find<M: TwiceDifferentiable>(
     Ok((model, Start { map: best.map, evaluations, warnings }))
 }
 
-/// The normals around the modes that can be reached, how many evaluations they took, and the error
-/// of a climb that had no end.
-#[allow(clippy::type_complexity)]
-fn modes<M: TwiceDifferentiable>(
+/// What climbing from several points found.
+#[derive(Default)]
+struct Climbed {
+    /// The normals around the modes that were reached.
+    modes: Vec<Candidate>,
+    /// How many gradients and Hessian products it took.
+    evaluations: usize,
+    /// The error of a climb that had no end.
+    unbounded: Option<Error>,
+}
+
+/// Climbs to the modes that can be reached.
+///
+/// # Errors
+/// A coordinate without a prior (E08).
+fn climb<M: TwiceDifferentiable>(
     model: &Unconstrained<M>,
     origin: &[f64],
     seed: u64,
-) -> Result<(Vec<Candidate>, usize, Option<Error>), Error> {
-    let d = model.dim();
-    let (mut found, mut evaluations, mut unbounded) = (Vec::new(), 0, None);
+) -> Result<Climbed, Error> {
+    let mut climbed = Climbed::default();
     for at in points(model, origin, seed) {
         let top = match mode(model, &at, &ModeOptions::default()) {
             Ok(top) => top,
             Err(error @ Error::Improper { .. }) => return Err(error),
             Err(error) => {
-                unbounded = Some(error);
+                climbed.unbounded = Some(error);
                 continue;
             }
         };
-        evaluations += top.evaluations;
+        climbed.evaluations += top.evaluations;
         if !top.arrived {
             continue;
         }
@@ -110,14 +121,14 @@ fn modes<M: TwiceDifferentiable>(
             Err(_) => continue,
             Ok(around) => around,
         };
-        evaluations += d;
+        climbed.evaluations += model.dim();
         if around.repaired.is_none() {
             let evidence = around.log_evidence(top.log_joint);
             let map = Affine::from_rows(top.z, around.factor)?;
-            found.push(Candidate { elbo: elbo(model, &map, seed), map, evidence });
+            climbed.modes.push(Candidate { elbo: elbo(model, &map, seed), map, evidence });
         }
     }
-    Ok((found, evaluations, unbounded))
+    Ok(climbed)
 }
 
 /// Where the climbs begin: at the origin, and at the best of many points spread around it.
