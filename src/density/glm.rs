@@ -55,8 +55,11 @@
 //! # }
 //! ```
 
+mod dense;
 mod design;
+mod grouped;
 mod kernel;
+mod link;
 
 use std::sync::Arc;
 
@@ -192,19 +195,19 @@ impl<'a, T: Real> At<'a, T> {
     /// # Panics
     /// If a number of parameters is not the one the design calls for.
     pub fn log_prob(self) -> T {
-        let data = self.node.data();
+        let shape = self.node.shape();
         for (what, got, want) in [
-            ("coefficients", self.coefficients.len(), data.n_columns),
-            ("intercepts of groups", self.intercepts.len(), data.n_groups),
-            ("slopes of groups", self.slopes.len(), data.n_groups * data.n_slopes),
+            ("coefficients", self.coefficients.len(), shape.n_columns),
+            ("intercepts of groups", self.intercepts.len(), shape.n_groups),
+            ("slopes of groups", self.slopes.len(), shape.n_groups * shape.n_slopes),
         ] {
             assert!(
                 got == want,
                 "the likelihood of {} needs {want} {what} but was given {got}",
-                data.name
+                shape.link.name()
             );
         }
-        let mut parameters = Vec::with_capacity(data.n_inputs());
+        let mut parameters = Vec::with_capacity(shape.n_inputs());
         parameters.extend_from_slice(self.coefficients);
         parameters.extend_from_slice(self.intercepts);
         parameters.extend_from_slice(self.slopes);
@@ -217,7 +220,7 @@ macro_rules! rows {
     ($likelihood:ty) => {
         impl Subsample for $likelihood {
             fn n_data(&self) -> usize {
-                self.node.data().n_rows()
+                self.node.shape().n_rows
             }
             fn subsample(&mut self, rows: &[usize]) {
                 Arc::make_mut(&mut self.node).subsample(rows);

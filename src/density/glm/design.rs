@@ -197,7 +197,6 @@ impl<'a> Design<'a> {
         }
         Ok(Data {
             link,
-            name: link.name(),
             x,
             n_columns,
             offset,

@@ -1,9 +1,8 @@
-//! The node of a likelihood: rows in blocks, several points at once, each row read once for all.
+//! The node of a likelihood: with groups or without, over all rows or the rows of a subsample.
 
-use std::sync::Arc;
-
+use super::dense::Dense;
+use super::grouped::Grouped;
 use crate::autodiff::Primitive;
-use crate::scratch::with_buffer;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Link {
@@ -24,11 +23,32 @@ impl Link {
     }
 }
 
-/// What a likelihood is made of; never changes, so that clones share it.
+/// How many of everything a likelihood has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub link: Link,
+    pub n_rows: usize,
+    pub n_columns: usize,
+    pub n_groups: usize,
+    pub n_slopes: usize,
+}
+
+impl Shape {
+    /// Coefficients, intercepts and slopes of groups, sd.
+    pub(super) fn n_inputs(&self) -> usize {
+        self.n_linear() + usize::from(self.link == Link::Normal)
+    }
+
+    /// The inputs that `eta` is linear in.
+    pub(super) fn n_linear(&self) -> usize {
+        self.n_columns + self.n_groups * (1 + self.n_slopes)
+    }
+}
+
+/// What a likelihood is made of, row by row.
 #[derive(Debug)]
 pub(super) struct Data {
     pub link: Link,
-    pub name: &'static str,
     /// Row by row.
     pub x: Vec<f64>,
     pub n_columns: usize,
@@ -52,314 +72,98 @@ impl Data {
         self.y.len()
     }
 
-    /// Coefficients, intercepts and slopes of groups, sd.
-    pub(super) fn n_inputs(&self) -> usize {
-        self.n_linear() + usize::from(self.link == Link::Normal)
+    pub(super) fn shape(&self) -> Shape {
+        Shape {
+            link: self.link,
+            n_rows: self.n_rows(),
+            n_columns: self.n_columns,
+            n_groups: self.n_groups,
+            n_slopes: self.n_slopes,
+        }
+    }
+}
+
+/// The rows a likelihood looks at now.
+#[derive(Clone, Debug)]
+pub(super) struct Used {
+    /// The rows in use, in that order, or `None` for all.
+    rows: Option<Vec<u32>>,
+    /// `n_data / rows`
+    pub scale: f64,
+    /// The sum of the constants of the rows in use.
+    pub constant: f64,
+    /// How many they are.
+    pub len: usize,
+}
+
+impl Used {
+    pub(super) fn all(data: &Data) -> Used {
+        let constant = data.constants.iter().sum();
+        Used { rows: None, scale: 1.0, constant, len: data.n_rows() }
     }
 
-    /// The inputs that `eta` is linear in.
-    fn n_linear(&self) -> usize {
-        self.n_columns + self.n_groups * (1 + self.n_slopes)
+    pub(super) fn subsample(&mut self, data: &Data, rows: &[usize]) {
+        let kept = self.rows.get_or_insert_default();
+        kept.clear();
+        kept.extend(rows.iter().map(|&i| i as u32));
+        self.scale = data.n_rows() as f64 / rows.len().max(1) as f64;
+        self.constant = rows.iter().filter_map(|&i| data.constants.get(i)).sum();
+        self.len = rows.len();
     }
 
-    /// Rows in a block: as many as keep their columns in a core's first cache.
-    fn block(&self) -> usize {
-        (2048 / (self.n_columns + self.n_slopes).max(1)).clamp(8, 64)
+    pub(super) fn row(&self, k: usize) -> usize {
+        self.rows.as_ref().map_or(k, |rows| rows[k] as usize)
     }
 }
 
 /// A likelihood over the rows it looks at now.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
-    data: Arc<Data>,
-    /// The rows in use, in that order, or `None` for all.
-    rows: Option<Vec<u32>>,
-    /// `n_data / rows`
-    scale: f64,
-    /// The sum of the constants of the rows in use.
-    constant: f64,
+pub(super) enum Node {
+    Dense(Dense),
+    Grouped(Grouped),
+}
+
+macro_rules! each {
+    ($self:expr, $node:ident => $what:expr) => {
+        match $self {
+            Node::Dense($node) => $what,
+            Node::Grouped($node) => $what,
+        }
+    };
 }
 
 impl Node {
     pub(super) fn new(data: Data) -> Node {
-        let constant = data.constants.iter().sum();
-        Node { data: Arc::new(data), rows: None, scale: 1.0, constant }
+        if data.n_groups == 0 {
+            Node::Dense(Dense::new(data))
+        } else {
+            Node::Grouped(Grouped::new(data))
+        }
     }
 
-    pub(super) fn data(&self) -> &Data {
-        &self.data
+    pub(super) fn shape(&self) -> Shape {
+        each!(self, node => node.shape())
     }
 
     pub(super) fn subsample(&mut self, rows: &[usize]) {
-        let kept = self.rows.get_or_insert_default();
-        kept.clear();
-        kept.extend(rows.iter().map(|&i| i as u32));
-        self.scale = self.data.n_rows() as f64 / rows.len().max(1) as f64;
-        self.constant = rows.iter().filter_map(|&i| self.data.constants.get(i)).sum();
+        each!(self, node => node.subsample(rows));
     }
 
     pub(super) fn whole(&mut self) {
-        self.rows = None;
-        self.scale = 1.0;
-        self.constant = self.data.constants.iter().sum();
+        each!(self, node => node.whole());
     }
-
-    fn n_used(&self) -> usize {
-        self.rows.as_ref().map_or(self.data.n_rows(), Vec::len)
-    }
-
-    fn row(&self, k: usize) -> usize {
-        self.rows.as_ref().map_or(k, |rows| rows[k] as usize)
-    }
-
-    /// Writes `eta` of the rows in use `from .. from + n` at each of `lanes` points, `n x lanes`; with
-    /// the offset at the first `points` of them, the others being directions.
-    fn predict(
-        &self,
-        from: usize,
-        n: usize,
-        lanes: usize,
-        points: usize,
-        z: &[f64],
-        eta: &mut [f64],
-    ) {
-        let d = &*self.data;
-        let p = d.n_columns;
-        let (beta, groups) = z.split_at(p * lanes);
-        for r in 0..n {
-            let i = self.row(from + r);
-            let x = &d.x[i * p..(i + 1) * p];
-            let eta = &mut eta[r * lanes..(r + 1) * lanes];
-            eta[..points].fill(d.offset.get(i).copied().unwrap_or(0.0));
-            eta[points..].fill(0.0);
-            add_product(x, beta, eta);
-            if let Some(&g) = d.group.get(i) {
-                let g = g as usize;
-                add_product(&[1.0], &groups[g * lanes..(g + 1) * lanes], eta);
-                let q = d.n_slopes;
-                let start = (d.n_groups + g * q) * lanes;
-                add_product(&d.w[i * q..(i + 1) * q], &groups[start..start + q * lanes], eta);
-            }
-        }
-    }
-
-    /// The transpose of `predict`: adds to `grad` what the slopes `by` in `eta` make of it.
-    fn pull_back(&self, from: usize, n: usize, lanes: usize, by: &[f64], grad: &mut [f64]) {
-        let d = &*self.data;
-        let p = d.n_columns;
-        let (beta, groups) = grad.split_at_mut(p * lanes);
-        for r in 0..n {
-            let i = self.row(from + r);
-            let by = &by[r * lanes..(r + 1) * lanes];
-            add_outer(&d.x[i * p..(i + 1) * p], by, beta);
-            if let Some(&g) = d.group.get(i) {
-                let g = g as usize;
-                add_outer(&[1.0], by, &mut groups[g * lanes..(g + 1) * lanes]);
-                let q = d.n_slopes;
-                let start = (d.n_groups + g * q) * lanes;
-                add_outer(&d.w[i * q..(i + 1) * q], by, &mut groups[start..start + q * lanes]);
-            }
-        }
-    }
-
-    /// Adds the log probabilities of the rows in use from `from` on to `out` and turns `eta` into
-    /// their slopes.
-    fn link(&self, from: usize, lanes: usize, eta: &mut [f64], noise: &mut Noise, out: &mut [f64]) {
-        let d = &*self.data;
-        for (r, eta) in eta.chunks_exact_mut(lanes).enumerate() {
-            let i = self.row(from + r);
-            match d.link {
-                Link::BernoulliLogit => bernoulli_logit(d.y[i], eta, out),
-                Link::BinomialLogit => binomial_logit(d.y[i], d.trials[i], eta, out),
-                Link::PoissonLog => poisson_log(d.y[i], eta, out),
-                Link::Normal => normal(d.y[i], eta, noise.sd, noise.slope, out),
-            }
-        }
-    }
-}
-
-/// The sd of normal errors at each point and the slope in it; empty for other links.
-struct Noise<'a> {
-    sd: &'a [f64],
-    slope: &'a mut [f64],
 }
 
 impl Primitive for Node {
     fn value_grad(&self, x: &[f64], grad: &mut [f64]) -> f64 {
-        let mut out = [0.0];
-        self.value_grad_lanes(1, x, &mut out, grad);
-        out[0]
+        each!(self, node => node.value_grad(x, grad))
     }
 
     fn value_grad_lanes(&self, lanes: usize, x: &[f64], out: &mut [f64], grad: &mut [f64]) {
-        let block = self.data.block();
-        let linear = self.data.n_linear() * lanes;
-        grad.fill(0.0);
-        out.fill(0.0);
-        let (z, sd) = x.split_at(linear);
-        let (grad_z, slope) = grad.split_at_mut(linear);
-        let mut noise = Noise { sd, slope };
-        let used = self.n_used();
-        with_buffer(block * lanes, |eta| {
-            for from in (0..used).step_by(block) {
-                let n = block.min(used - from);
-                let eta = &mut eta[..n * lanes];
-                self.predict(from, n, lanes, lanes, z, eta);
-                self.link(from, lanes, eta, &mut noise, out);
-                self.pull_back(from, n, lanes, eta, grad_z);
-            }
-        });
-        for (l, &sd) in sd.iter().enumerate() {
-            out[l] -= used as f64 * sd.ln();
-            noise.slope[l] -= used as f64 / sd;
-        }
-        out.iter_mut().for_each(|o| *o = (*o + self.constant) * self.scale);
-        if self.scale != 1.0 {
-            grad.iter_mut().for_each(|g| *g *= self.scale);
-        }
+        each!(self, node => node.value_grad_lanes(lanes, x, out, grad));
     }
 
-    /// `X' W X v` row by row, exact: with `eta` and its direction from one pass over the rows.
     fn hess_vec(&self, x: &[f64], v: &[f64], out: &mut [f64]) {
-        let d = &*self.data;
-        let block = d.block();
-        let linear = d.n_linear();
-        let (sd, dsd) = (x.get(linear).copied(), v.get(linear).copied().unwrap_or(0.0));
-        let sd = sd.unwrap_or(1.0);
-        let used = self.n_used();
-        out.fill(0.0);
-        let mut bend_sd = 0.0;
-        with_buffer(2 * linear + 2 * block, |buffer| {
-            let (pair, eta) = buffer.split_at_mut(2 * linear);
-            for i in 0..linear {
-                pair[2 * i] = x[i];
-                pair[2 * i + 1] = v[i];
-            }
-            with_buffer(block, |bend| {
-                for from in (0..used).step_by(block) {
-                    let n = block.min(used - from);
-                    self.predict(from, n, 2, 1, pair, &mut eta[..2 * n]);
-                    for r in 0..n {
-                        let i = self.row(from + r);
-                        let (eta, turn) = (eta[2 * r], eta[2 * r + 1]);
-                        let y = d.y[i];
-                        bend[r] = match d.link {
-                            Link::BernoulliLogit => -turn * logistic_slope(eta),
-                            Link::BinomialLogit => -turn * d.trials[i] * logistic_slope(eta),
-                            Link::PoissonLog => -turn * eta.exp(),
-                            Link::Normal => {
-                                let u = (y - eta) / sd;
-                                bend_sd -= (2.0 * u * turn + (3.0 * u * u - 1.0) * dsd) / (sd * sd);
-                                -(turn + 2.0 * u * dsd) / (sd * sd)
-                            }
-                        };
-                    }
-                    self.pull_back(from, n, 1, &bend[..n], &mut out[..linear]);
-                }
-            });
-        });
-        if let Some(o) = out.get_mut(linear) {
-            *o = bend_sd;
-        }
-        out.iter_mut().for_each(|o| *o *= self.scale);
-    }
-}
-
-/// `sigmoid(t) sigmoid(-t)`
-fn logistic_slope(t: f64) -> f64 {
-    let e = (-t.abs()).exp();
-    e / ((1.0 + e) * (1.0 + e))
-}
-
-/// One row: `eta` holds `eta` at each point and then the slope; `y` is 0 or 1.
-fn bernoulli_logit(y: f64, eta: &mut [f64], out: &mut [f64]) {
-    let sign = 2.0 * y - 1.0;
-    for (eta, out) in eta.iter_mut().zip(out) {
-        let u = sign * *eta;
-        let e = (-u.abs()).exp();
-        *out += u.min(0.0) - e.ln_1p();
-        let down = if u > 0.0 { e } else { 1.0 };
-        *eta = sign * down / (1.0 + e);
-    }
-}
-
-fn binomial_logit(y: f64, n: f64, eta: &mut [f64], out: &mut [f64]) {
-    for (eta, out) in eta.iter_mut().zip(out) {
-        let t = *eta;
-        let e = (-t.abs()).exp();
-        *out -= n * e.ln_1p() + y * (-t).max(0.0) + (n - y) * t.max(0.0);
-        let (up, down) = if t > 0.0 { (1.0, e) } else { (e, 1.0) };
-        *eta = (y * down - (n - y) * up) / (1.0 + e);
-    }
-}
-
-fn poisson_log(y: f64, eta: &mut [f64], out: &mut [f64]) {
-    for (eta, out) in eta.iter_mut().zip(out) {
-        let rate = eta.exp();
-        *out += y * *eta - rate;
-        *eta = y - rate;
-    }
-}
-
-/// Without `ln sd` and its slope, which are the same for every row.
-fn normal(y: f64, eta: &mut [f64], sd: &[f64], slope: &mut [f64], out: &mut [f64]) {
-    for (((eta, out), &sd), slope) in eta.iter_mut().zip(out).zip(sd).zip(slope) {
-        let u = (y - *eta) / sd;
-        *out -= 0.5 * u * u;
-        *eta = u / sd;
-        *slope += u * u / sd;
-    }
-}
-
-/// `sum[l] += sum_j x_j z[j, l]`
-fn add_product(x: &[f64], z: &[f64], sum: &mut [f64]) {
-    const WIDE: usize = 8;
-    let lanes = sum.len();
-    if lanes == 1 {
-        let mut parts = [0.0; 4];
-        let (xs, zs) = (x.chunks_exact(4), z.chunks_exact(4));
-        let rest: f64 = xs.remainder().iter().zip(zs.remainder()).map(|(x, z)| x * z).sum();
-        for (x, z) in xs.zip(zs) {
-            for k in 0..4 {
-                parts[k] += x[k] * z[k];
-            }
-        }
-        sum[0] += (parts[0] + parts[1]) + (parts[2] + parts[3]) + rest;
-        return;
-    }
-    let mut start = 0;
-    while start + WIDE <= lanes {
-        let mut parts = [0.0; WIDE];
-        for (&x, z) in x.iter().zip(z.chunks_exact(lanes)) {
-            for (part, z) in parts.iter_mut().zip(&z[start..start + WIDE]) {
-                *part += x * z;
-            }
-        }
-        for (s, part) in sum[start..start + WIDE].iter_mut().zip(parts) {
-            *s += part;
-        }
-        start += WIDE;
-    }
-    if start < lanes {
-        for (&x, z) in x.iter().zip(z.chunks_exact(lanes)) {
-            for (s, z) in sum[start..].iter_mut().zip(&z[start..]) {
-                *s += x * z;
-            }
-        }
-    }
-}
-
-/// `grad[j, l] += x_j by_l`
-fn add_outer(x: &[f64], by: &[f64], grad: &mut [f64]) {
-    if let [by] = by {
-        for (g, x) in grad.iter_mut().zip(x) {
-            *g += x * by;
-        }
-        return;
-    }
-    for (&x, g) in x.iter().zip(grad.chunks_exact_mut(by.len())) {
-        for (g, b) in g.iter_mut().zip(by) {
-            *g += x * b;
-        }
+        each!(self, node => node.hess_vec(x, v, out));
     }
 }
