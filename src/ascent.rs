@@ -1,14 +1,18 @@
 //! One move uphill on the ELBO: `Ascent`, and two moves in turn.
 
+mod exact;
 mod fixed_draws;
 mod gradient;
 mod laplace;
 mod minibatch;
+mod squarem;
 
+pub use exact::{EStep, MStep, NaturalStep};
 pub use fixed_draws::{FixedDraws, FixedNoise, LinearResponse};
 pub use gradient::GradientAscent;
 pub use laplace::Laplace;
 pub use minibatch::Minibatch;
+pub use squarem::Squarem;
 
 use std::any::Any;
 
@@ -28,6 +32,9 @@ pub struct Step {
     /// does not know it.
     #[serde(with = "lossless::maybe")]
     pub elbo: Option<f64>,
+    /// The ELBO between the two moves of a pair, where the first knows it: after the E-step of EM.
+    #[serde(default, with = "lossless::maybe")]
+    pub between: Option<f64>,
     /// Euclidean length of the gradient, where there is one.
     #[serde(with = "lossless::maybe")]
     pub grad_norm: Option<f64>,
@@ -76,6 +83,17 @@ pub trait Ascent<M, Q, T: Scalar = f64> {
     /// no stop rule.
     fn finishes(&self) -> bool {
         false
+    }
+
+    /// Whether the move is exact: it says what the ELBO is and never lowers it. The loop checks
+    /// that after every step, whatever the stop rule.
+    fn exact(&self) -> bool {
+        false
+    }
+
+    /// What the first block of the move is called in a message: of a pair, its first move.
+    fn first_name(&self) -> String {
+        self.name()
     }
 
     /// Whether [`Ascent::probe`] can compare two answers, as the paired stop rule needs.
@@ -127,14 +145,27 @@ impl<T: Scalar, M, Q, A: Ascent<M, Q, T>, B: Ascent<M, Q, T>> Ascent<M, Q, T> fo
     fn finishes(&self) -> bool {
         self.0.finishes() && self.1.finishes()
     }
+    fn exact(&self) -> bool {
+        self.0.exact() && self.1.exact()
+    }
+    fn first_name(&self) -> String {
+        self.0.first_name()
+    }
     fn can_probe(&self) -> bool {
         self.0.can_probe() || self.1.can_probe()
     }
     fn step(&mut self, model: &mut M, q: &mut Q, rng: &mut dyn Rng) -> Result<Step, Error> {
         let first = self.0.step(model, q, rng)?;
         let second = self.1.step(model, q, rng)?;
+        if self.1.exact()
+            && let (Some(before), Some(now)) = (first.elbo, second.elbo)
+            && self.0.exact()
+        {
+            not_below(before, now, || self.1.name())?;
+        }
         Ok(Step {
             elbo: second.elbo.or(first.elbo),
+            between: first.elbo,
             grad_norm: second.grad_norm.or(first.grad_norm),
             rejected: second.rejected.or(first.rejected),
             converged: first.converged.and(second.converged),
@@ -165,6 +196,12 @@ impl<T: Scalar, M, Q> Ascent<M, Q, T> for Box<dyn Ascent<M, Q, T>> {
     fn finishes(&self) -> bool {
         (**self).finishes()
     }
+    fn exact(&self) -> bool {
+        (**self).exact()
+    }
+    fn first_name(&self) -> String {
+        (**self).first_name()
+    }
     fn can_probe(&self) -> bool {
         (**self).can_probe()
     }
@@ -177,6 +214,24 @@ impl<T: Scalar, M, Q> Ascent<M, Q, T> for Box<dyn Ascent<M, Q, T>> {
     fn probe(&mut self, model: &mut M, q: &mut Q, rng: &mut dyn Rng, terms: &mut [f64]) -> bool {
         (**self).probe(model, q, rng, terms)
     }
+}
+
+/// By how much of `max(1, |ELBO|)` rounding may lower an exact ELBO.
+const ROUNDING: f64 = 1e-10;
+
+/// An error that names the block unless the ELBO is as high as it was.
+pub(crate) fn not_below(
+    before: f64,
+    now: f64,
+    block: impl FnOnce() -> String,
+) -> Result<(), Error> {
+    if now >= before - ROUNDING * before.abs().max(1.0) {
+        return Ok(());
+    }
+    let reason = format!(
+        "the ELBO went from {before} to {now}, and an exact move never descends: its update is wrong, or the data are too extreme for it"
+    );
+    Err(Error::Ascent { block: block(), reason })
 }
 
 /// The name of a type without the paths of its modules.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ascent::{Ascent, Step};
+use crate::ascent::{Ascent, Step, not_below};
 use crate::caught::Caught;
 use crate::checkpoint::Fingerprint;
 use crate::clock::Clock;
@@ -86,6 +86,9 @@ pub(crate) struct History {
     first_rejected: Option<Witness>,
     stop: StopState,
     runaway: Runaway,
+    /// The ELBO after the last step of an exact move.
+    #[serde(default, with = "crate::lossless::maybe")]
+    climbed: Option<f64>,
     ended: Option<Outcome>,
 }
 
@@ -208,6 +211,12 @@ impl<M, Q, A> Run<M, Q, A> {
         let mut rng = stream(seed, Purpose::Step, t as u64);
         let step = self.ascent.step(&mut self.model, &mut self.q, &mut rng)?;
         let history = &mut self.history;
+        if self.ascent.exact()
+            && let Some(first) = step.between.or(step.elbo)
+            && let Some(before) = std::mem::replace(&mut history.climbed, step.elbo)
+        {
+            not_below(before, first, || format!("{} at step {t}", self.ascent.first_name()))?;
+        }
         let mut ended = None;
         if let Some(bad) = &step.rejected {
             self.rejected += 1;

@@ -41,6 +41,9 @@
 //! | the same from values alone | [`GradientAscent`] of [`ScoreFunction`] |
 //! | Laplace's approximation | [`Laplace`] |
 //! | fixed draws with linear response (DADVI) | [`FixedDraws`] |
+//! | EM | the pair ([`EStep`], [`MStep`]) |
+//! | coordinate ascent (CAVI) | [`EStep`], on a model without `theta` |
+//! | stochastic variational inference (SVI) | [`Minibatch`] of [`NaturalStep`] |
 //! | stochastic: some rows a step | [`Minibatch`] around a move |
 //! | two blocks in turn | a pair of moves is a move |
 //!
@@ -90,7 +93,8 @@ pub mod warning;
 pub mod witness;
 
 pub use ascent::{
-    Ascent, FixedDraws, FixedNoise, GradientAscent, Laplace, LinearResponse, Minibatch, Step,
+    Ascent, EStep, FixedDraws, FixedNoise, GradientAscent, Laplace, LinearResponse, MStep,
+    Minibatch, NaturalStep, Squarem, Step,
 };
 pub use autodiff::{Autodiff, LogJoint, Primitive, Real, Var};
 pub use bijector::Support;
@@ -107,8 +111,8 @@ pub use family::{
 pub use fit::{Fit, Options, Outcome, Run, fit, fit_with};
 pub use infer::{Gaussian, InferOptions, infer, infer_with};
 pub use model::{
-    DifferencedHessian, Differentiable, Model, Parallel, Subsample, TwiceDifferentiable,
-    Unconstrained, Whitened, from_fn,
+    Conjugate, DifferencedHessian, Differentiable, Maximize, Model, Parallel, Subsample,
+    TwiceDifferentiable, Unconstrained, Whitened, from_fn,
 };
 pub use nalgebra::DMatrix;
 pub use noise::{Purpose, stream};

@@ -1,12 +1,14 @@
 //! What is fitted: `Model`, and what more a model may be able to do.
 
 mod differenced;
+mod exact;
 mod from_fn;
 mod parallel;
 mod unconstrained;
 mod whitened;
 
 pub use differenced::DifferencedHessian;
+pub use exact::{Conjugate, Maximize};
 pub use from_fn::{FromFn, from_fn};
 pub use parallel::Parallel;
 pub use unconstrained::Unconstrained;

@@ -11,6 +11,7 @@ use crate::error::Error;
 struct Row<'a> {
     step: usize,
     elbo: Option<f64>,
+    between: Option<f64>,
     grad_norm: Option<f64>,
     rejected: u8,
     converged: Option<&'a str>,
@@ -21,7 +22,8 @@ fn failed(what: &str, error: impl std::fmt::Display) -> Error {
 }
 
 /// The trace as CSV with a header. Columns: `step` (from 0), `elbo` (nats, an estimate from the
-/// step's own draws unless the move is exact), `grad_norm` (Euclidean), `rejected` (1 where the
+/// step's own draws unless the move is exact), `between` (the ELBO between the two moves of a pair),
+/// `grad_norm` (Euclidean), `rejected` (1 where the
 /// step was not finite and nothing moved), `converged` (the reason of a move that says by itself
 /// that it has arrived). What is not known is empty. Numbers have as many digits as they need to
 /// be read back exactly.
@@ -29,7 +31,7 @@ fn failed(what: &str, error: impl std::fmt::Display) -> Error {
 /// ```
 /// use elbo::{trace, Step};
 /// let steps = [Step { elbo: Some(-1.5), ..Step::default() }, Step::default()];
-/// assert_eq!(trace::csv(&steps)?, "step,elbo,grad_norm,rejected,converged\n0,-1.5,,0,\n1,,,0,\n");
+/// assert_eq!(trace::csv(&steps)?, "step,elbo,between,grad_norm,rejected,converged\n0,-1.5,,,0,\n1,,,,0,\n");
 /// # Ok::<(), elbo::Error>(())
 /// ```
 ///
@@ -41,6 +43,7 @@ pub fn csv(trace: &[Step]) -> Result<String, Error> {
         let row = Row {
             step,
             elbo: s.elbo,
+            between: s.between,
             grad_norm: s.grad_norm,
             rejected: u8::from(s.rejected.is_some()),
             converged: s.converged.as_deref(),

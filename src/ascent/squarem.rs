@@ -1,0 +1,121 @@
+//! `Squarem`: an exact move, sped up by looking two steps ahead.
+
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use super::{Ascent, Step};
+use crate::error::Error;
+use crate::family::Family;
+use crate::model::Model;
+
+/// Squared extrapolation of an exact move such as `(EStep, MStep)` (Varadhan and Roland 2008).
+///
+/// Two moves lead from `p0` over `p1` to `p2`. With `r = p1 - p0`, `v = (p2 - p1) - r` and
+/// `a = -|r| / |v|` the candidate is `p0 - 2 a r + a^2 v`; one more move is made from there, and the
+/// result kept if its ELBO is at least that at `p2`; otherwise the run goes on from `p2`. `p` is the
+/// model's `theta` in its unconstrained coordinates, or the parameters of `q` where the model has
+/// none. A step costs three moves, and never descends.
+///
+/// ```
+/// use elbo::{EStep, MStep, Squarem};
+/// let ascent = Squarem::new((EStep, MStep));
+/// assert_eq!(ascent.inner, (EStep, MStep));
+/// ```
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Squarem<A> {
+    /// The move that is sped up.
+    pub inner: A,
+    #[serde(skip)]
+    points: [Vec<f64>; 3],
+}
+
+impl<A> Squarem<A> {
+    /// Speeds up `inner`.
+    pub fn new(inner: A) -> Squarem<A> {
+        Squarem { inner, points: Default::default() }
+    }
+}
+
+fn read<M: Model, Q: Family>(model: &M, q: &Q, out: &mut Vec<f64>) {
+    match model.n_theta() {
+        0 => {
+            out.resize(q.n_params(), 0.0);
+            q.params(out);
+        }
+        n => {
+            out.resize(n, 0.0);
+            model.theta(out);
+        }
+    }
+}
+
+fn write<M: Model, Q: Family>(model: &mut M, q: &mut Q, point: &[f64]) {
+    match model.n_theta() {
+        0 => q.set_params(point),
+        _ => model.set_theta(point),
+    }
+}
+
+/// Overwrites `p0` by the candidate; `false` where the two moves went nowhere, or too far apart to
+/// look ahead.
+fn extrapolate([p0, p1, p2]: &mut [Vec<f64>; 3]) -> bool {
+    let (mut r2, mut v2) = (0.0, 0.0);
+    for i in 0..p0.len() {
+        let r = p1[i] - p0[i];
+        let v = p2[i] - p1[i] - r;
+        r2 += r * r;
+        v2 += v * v;
+    }
+    let a = -(r2 / v2).sqrt();
+    // a = -1 is p2 itself
+    if !a.is_finite() || a > -1.0 {
+        return false;
+    }
+    for i in 0..p0.len() {
+        let r = p1[i] - p0[i];
+        let v = p2[i] - p1[i] - r;
+        p0[i] += a * (a * v - 2.0 * r);
+    }
+    p0.iter().all(|p| p.is_finite())
+}
+
+impl<M: Model, Q: Family, A: Ascent<M, Q>> Ascent<M, Q> for Squarem<A> {
+    fn check(&self, model: &M, q: &Q) -> Result<(), Error> {
+        self.inner.check(model, q)?;
+        if self.inner.exact() {
+            return Ok(());
+        }
+        let remedy = "only an exact move can be sped up, such as (EStep, MStep)";
+        Err(Error::option("the move of Squarem", self.inner.name(), remedy))
+    }
+    fn start(&mut self, model: &mut M, q: &mut Q, rng: &mut dyn Rng) -> Result<(), Error> {
+        self.inner.start(model, q, rng)
+    }
+    fn exact(&self) -> bool {
+        true
+    }
+    fn first_name(&self) -> String {
+        self.inner.first_name()
+    }
+    fn step(&mut self, model: &mut M, q: &mut Q, rng: &mut dyn Rng) -> Result<Step, Error> {
+        read(model, q, &mut self.points[0]);
+        let first = self.inner.step(model, q, rng)?;
+        read(model, q, &mut self.points[1]);
+        let plain = self.inner.step(model, q, rng)?;
+        read(model, q, &mut self.points[2]);
+        let between = first.between.or(first.elbo);
+        if extrapolate(&mut self.points) {
+            write(model, q, &self.points[0]);
+            // A candidate from which the move fails is one that is not taken.
+            if let Ok(ahead) = self.inner.step(model, q, rng)
+                && ahead.elbo >= plain.elbo
+            {
+                return Ok(Step { between, ..ahead });
+            }
+            write(model, q, &self.points[1]);
+            let again = self.inner.step(model, q, rng)?;
+            return Ok(Step { between, ..again });
+        }
+        Ok(Step { between, ..plain })
+    }
+}
