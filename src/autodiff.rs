@@ -13,7 +13,8 @@ pub(crate) use program::{Program, Workspace};
 pub use real::{Primitive, Real};
 pub use record::Var;
 
-use crate::model::{Differentiable, Model, Subsample, TwiceDifferentiable};
+use crate::model::{Differentiable, Model, Subsample, TwiceDifferentiable, spoil};
+use crate::scratch::with_buffer;
 use crate::space::Space;
 
 /// A log joint density written once, for `f64` and for every scalar that can be watched.
@@ -146,15 +147,16 @@ impl<L: Recordable> Autodiff<L> {
         })
     }
 
-    /// Replays over all columns of `z`, as many at once as the program takes.
-    fn replay(&self, z: &[f64], out: &mut [f64], mut grad: Option<&mut [f64]>) {
+    /// Replays over all columns of `z`, as many at once as the program takes. Without `values`, all
+    /// that `out` says is where the log joint is not finite.
+    fn replay(&self, z: &[f64], values: bool, out: &mut [f64], mut grad: Option<&mut [f64]>) {
         let (program, d) = (self.program(), self.dim);
         let width = program.lanes(out.len());
         with_workspace(|ws| {
             for start in (0..out.len()).step_by(width) {
                 let end = (start + width).min(out.len());
                 let lanes = end - start;
-                program.forward(lanes, &z[start * d..end * d], ws);
+                program.forward(lanes, &z[start * d..end * d], values, ws);
                 program.output(0, ws, &mut out[start..end]);
                 if let Some(grad) = &mut grad {
                     program.clear(ws);
@@ -175,18 +177,18 @@ impl<L: Recordable> Model for Autodiff<L> {
     }
     fn log_joint(&self, z: &[f64]) -> f64 {
         let mut out = [0.0];
-        self.replay(z, &mut out, None);
+        self.replay(z, true, &mut out, None);
         out[0]
     }
     fn log_joint_batch(&self, z: &[f64], out: &mut [f64]) {
-        self.replay(z, out, None);
+        self.replay(z, true, out, None);
     }
 }
 
 impl<L: Recordable> Differentiable for Autodiff<L> {
     fn log_joint_grad(&self, z: &[f64], grad: &mut [f64]) -> f64 {
         let mut out = [0.0];
-        self.replay(z, &mut out, Some(grad));
+        self.replay(z, true, &mut out, Some(grad));
         out[0]
     }
     fn log_joint_grad_batch(
@@ -196,7 +198,13 @@ impl<L: Recordable> Differentiable for Autodiff<L> {
         grad_z: &mut [f64],
         _grad_theta: &mut [f64],
     ) {
-        self.replay(z, out, Some(grad_z));
+        self.replay(z, true, out, Some(grad_z));
+    }
+    fn grad_batch(&self, z: &[f64], draws: usize, grad_z: &mut [f64], _grad_theta: &mut [f64]) {
+        with_buffer(draws, |out| {
+            self.replay(z, false, out, Some(grad_z));
+            spoil(out, grad_z);
+        });
     }
 }
 
@@ -206,7 +214,7 @@ impl<L: Recordable> TwiceDifferentiable for Autodiff<L> {
         with_dual_workspace(|ws, point| {
             point.clear();
             point.extend(z.iter().zip(v).map(|(&re, &eps)| Dual { re, eps }));
-            program.forward(1, point, ws);
+            program.forward(1, point, true, ws);
             program.clear(ws);
             program.seed(0, 0, Dual::from(1.0), ws);
             program.reverse(ws, point);
@@ -227,5 +235,8 @@ impl<L: Recordable + Subsample> Subsample for Autodiff<L> {
     }
     fn whole(&mut self) {
         self.inner_mut().whole();
+    }
+    fn arrange(&mut self, order: &[usize]) -> bool {
+        self.inner_mut().arrange(order)
     }
 }

@@ -65,6 +65,8 @@ pub(super) struct PrimitiveNode {
     pub args: Range<usize>,
     /// Where its partial derivatives are kept between the forward and the reverse pass.
     pub slopes: usize,
+    /// Whether a gradient needs its value: not where it is only added up.
+    pub value_needed: bool,
 }
 
 impl fmt::Debug for PrimitiveNode {
@@ -96,7 +98,7 @@ pub(crate) trait Replay: Real + Default {
         operation: &dyn Primitive,
         lanes: usize,
         x: &[Self],
-        out: &mut [Self],
+        out: Option<&mut [Self]>,
         slopes: &mut [Self],
     );
 }
@@ -115,10 +117,13 @@ impl Replay for f64 {
         operation: &dyn Primitive,
         lanes: usize,
         x: &[f64],
-        out: &mut [f64],
+        out: Option<&mut [f64]>,
         slopes: &mut [f64],
     ) {
-        operation.value_grad_lanes(lanes, x, out, slopes);
+        match out {
+            Some(out) => operation.value_grad_lanes(lanes, x, out, slopes),
+            None => operation.grad_lanes(lanes, x, slopes),
+        }
     }
 }
 
@@ -137,7 +142,7 @@ impl Replay for Dual {
         operation: &dyn Primitive,
         lanes: usize,
         x: &[Dual],
-        out: &mut [Dual],
+        mut out: Option<&mut [Dual]>,
         slopes: &mut [Dual],
     ) {
         let n = x.len() / lanes.max(1);
@@ -150,7 +155,9 @@ impl Replay for Dual {
             }
             let re = operation.value_grad(&point, &mut grad);
             operation.hess_vec(&point, &direction, &mut turned);
-            out[l] = Dual { re, eps: grad.iter().zip(&direction).map(|(g, d)| g * d).sum() };
+            if let Some(out) = &mut out {
+                out[l] = Dual { re, eps: grad.iter().zip(&direction).map(|(g, d)| g * d).sum() };
+            }
             for i in 0..n {
                 slopes[i * lanes + l] = Dual { re: grad[i], eps: turned[i] };
             }
@@ -182,8 +189,52 @@ impl Program {
         wanted.min((CACHE / bytes).clamp(4, 64)).max(1)
     }
 
-    /// Computes every node at `lanes` points; `z` holds one point after another.
-    pub(crate) fn forward<S: Replay>(&self, lanes: usize, z: &[S], ws: &mut Workspace<S>) {
+    /// Finds the primitives whose value a gradient needs: those that reach an output through
+    /// anything but sums and constant factors.
+    pub(super) fn find_needed(&mut self) {
+        if self.primitives.is_empty() {
+            return;
+        }
+        let mut needed = vec![false; self.nodes.len()];
+        for k in (self.inputs..self.nodes.len()).rev() {
+            let Node { op, a, b, .. } = self.nodes[k];
+            let (one, two) = (a as usize, b as usize);
+            let here = needed[k];
+            match op {
+                Op::Input | Op::Constant => {}
+                Op::Shift | Op::Scale | Op::OverConstant | Op::ConstantMinus => needed[one] |= here,
+                Op::Add | Op::Subtract => {
+                    needed[one] |= here;
+                    needed[two] |= here;
+                }
+                Op::Sum => self.args[one..two].iter().for_each(|&i| needed[i as usize] |= here),
+                Op::LogSumExp | Op::IfPositive | Op::LogIndicator => {
+                    self.args[one..two].iter().for_each(|&i| needed[i as usize] = true);
+                }
+                Op::Primitive => {
+                    let p = &mut self.primitives[one];
+                    p.value_needed = here;
+                    self.args[p.args.clone()].iter().for_each(|&i| needed[i as usize] = true);
+                }
+                Op::Multiply | Op::Divide | Op::TimesLn | Op::TimesLn1p | Op::Max | Op::Min => {
+                    needed[one] = true;
+                    needed[two] = true;
+                }
+                _ => needed[one] = true,
+            }
+        }
+    }
+
+    /// Computes every node at `lanes` points; `z` holds one point after another. Without `values`
+    /// only what gradients need, and what is not finite: an output may be wrong by the primitives
+    /// that were not asked for their value.
+    pub(crate) fn forward<S: Replay>(
+        &self,
+        lanes: usize,
+        z: &[S],
+        values: bool,
+        ws: &mut Workspace<S>,
+    ) {
         ws.lanes = lanes;
         ws.values.resize(self.nodes.len() * lanes, S::default());
         ws.slopes.resize(self.slopes * lanes, S::default());
@@ -282,6 +333,12 @@ impl Program {
                         ws.gathered.extend_from_slice(at(i));
                     }
                     let slopes = &mut ws.slopes[p.slopes * lanes..][..p.args.len() * lanes];
+                    let out = if values || p.value_needed {
+                        Some(out)
+                    } else {
+                        out.fill(S::default());
+                        None
+                    };
                     S::primitive_lanes(&*p.operation, lanes, &ws.gathered, out, slopes);
                 }
             }

@@ -6,6 +6,8 @@ use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 use std::sync::Arc;
 
+use crate::scratch::with_buffer;
+
 /// A real number that may be watched: `f64`, [`Dual`](super::Dual) (forward mode) or
 /// [`Var`](super::Var) (recorded, for reverse mode).
 ///
@@ -156,6 +158,20 @@ pub trait Primitive: Send + Sync {
             }
         }
         ONE_POINT.set(buffer);
+    }
+
+    /// The gradients of [`Primitive::value_grad_lanes`], the same bits, without the values: asked
+    /// for where nobody reads the value. Override where the value costs something.
+    ///
+    /// At a point whose value is not finite, at least one entry of the gradient must not be finite
+    /// either.
+    fn grad_lanes(&self, lanes: usize, x: &[f64], grad: &mut [f64]) {
+        with_buffer(lanes, |out| {
+            self.value_grad_lanes(lanes, x, out, grad);
+            for (l, _) in out.iter().enumerate().filter(|(_, out)| !out.is_finite()) {
+                grad.iter_mut().skip(l).step_by(lanes).for_each(|g| *g = f64::NAN);
+            }
+        });
     }
 
     /// Writes `H(x) v`, the Hessian times a vector. The provided method differences the gradient

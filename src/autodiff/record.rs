@@ -70,14 +70,16 @@ pub(super) fn record(
     outputs.extend(
         results.iter().map(|v| if v.index == CONSTANT { Err(v.constant) } else { Ok(v.index) }),
     );
-    Program {
+    let mut program = Program {
         inputs,
         outputs,
         nodes: done.nodes,
         args: done.args,
         primitives: done.primitives,
         slopes: done.slopes,
-    }
+    };
+    program.find_needed();
+    program
 }
 
 fn with_recording<R>(f: impl FnOnce(&mut Recording) -> R) -> R {
@@ -388,6 +390,7 @@ impl Real for Var {
                 operation: operation.clone(),
                 args: start as usize..end as usize,
                 slopes: r.slopes,
+                value_needed: true,
             });
             r.slopes += x.len();
             let a = r.primitives.len() as u32 - 1;

@@ -81,6 +81,9 @@ impl<M: Differentiable> Differentiable for DifferencedHessian<M> {
     ) {
         self.inner.log_joint_grad_batch(z, out, grad_z, grad_theta);
     }
+    fn grad_batch(&self, z: &[f64], draws: usize, grad_z: &mut [f64], grad_theta: &mut [f64]) {
+        self.inner.grad_batch(z, draws, grad_z, grad_theta);
+    }
 }
 
 impl<M: Differentiable> TwiceDifferentiable for DifferencedHessian<M> {
@@ -114,5 +117,8 @@ impl<M: Subsample> Subsample for DifferencedHessian<M> {
     }
     fn whole(&mut self) {
         self.inner.whole();
+    }
+    fn arrange(&mut self, order: &[usize]) -> bool {
+        self.inner.arrange(order)
     }
 }

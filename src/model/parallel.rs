@@ -61,10 +61,11 @@ impl<M, T: Scalar> Parallel<M, T> {
     }
 }
 
-/// A stretch of the batch: its first draw, and what belongs to its draws. `grad` and `parts` are
-/// empty where they are not wanted.
+/// A stretch of the batch: its first draw, how many draws, and what belongs to them. `out`, `grad`
+/// and `parts` are empty where they are not wanted.
 struct Stretch<'a, T> {
     start: usize,
+    draws: usize,
     z: &'a [T],
     out: &'a mut [f64],
     grad: &'a mut [T],
@@ -79,23 +80,23 @@ fn spread<T: Scalar>(
     stretch: Stretch<'_, T>,
     work: &(impl Fn(Stretch<'_, T>) + Sync),
 ) {
-    let Stretch { start, z, out, grad, parts } = stretch;
-    let draws = out.len();
-    if draws <= block {
-        let only = Stretch { start, z, out, grad, parts };
-        return Caught::by(|| work(only)).unwrap_or_else(|caught| caught.resume(start));
+    if stretch.draws <= block {
+        let start = stretch.start;
+        return Caught::by(|| work(stretch)).unwrap_or_else(|caught| caught.resume(start));
     }
+    let Stretch { start, draws, z, out, grad, parts } = stretch;
     let half = draws.div_ceil(block).div_ceil(2) * block;
     let d = z.len() / draws;
-    let (grad_half, part_half) =
-        (grad.len().min(half * d), parts.len().min(half / block * n_theta));
+    let (out_half, grad_half) = (out.len().min(half), grad.len().min(half * d));
+    let part_half = parts.len().min(half / block * n_theta);
     let (z, z_rest) = z.split_at(half * d);
-    let (out, out_rest) = out.split_at_mut(half);
+    let (out, out_rest) = out.split_at_mut(out_half);
     let (grad, grad_rest) = grad.split_at_mut(grad_half);
     let (parts, parts_rest) = parts.split_at_mut(part_half);
-    let first = Stretch { start, z, out, grad, parts };
+    let first = Stretch { start, draws: half, z, out, grad, parts };
     let second = Stretch {
         start: start + half,
+        draws: draws - half,
         z: z_rest,
         out: out_rest,
         grad: grad_rest,
@@ -126,7 +127,8 @@ impl<T: Scalar, M: Model<T> + Sync> Model<T> for Parallel<M, T> {
         self.inner.log_joint(z)
     }
     fn log_joint_batch(&self, z: &[T], out: &mut [f64]) {
-        let whole = Stretch { start: 0, z, out, grad: &mut [], parts: &mut [] };
+        let draws = out.len();
+        let whole = Stretch { start: 0, draws, z, out, grad: &mut [], parts: &mut [] };
         let inner = &self.inner;
         spread(self.block, 0, whole, &|s: Stretch<'_, T>| inner.log_joint_batch(s.z, s.out));
     }
@@ -155,18 +157,43 @@ impl<T: Scalar, M: Differentiable<T> + Sync> Differentiable<T> for Parallel<M, T
         grad_z: &mut [T],
         grad_theta: &mut [T],
     ) {
-        let (inner, draws, n_theta) = (&self.inner, out.len(), grad_theta.len());
+        let (inner, draws) = (&self.inner, out.len());
         if draws <= self.block {
             return inner.log_joint_grad_batch(z, out, grad_z, grad_theta);
         }
+        self.spread_gradients(draws, z, out, grad_z, grad_theta, &|s: Stretch<'_, T>| {
+            inner.log_joint_grad_batch(s.z, s.out, s.grad, s.parts);
+        });
+    }
+    fn grad_batch(&self, z: &[T], draws: usize, grad_z: &mut [T], grad_theta: &mut [T]) {
+        let inner = &self.inner;
+        if draws <= self.block {
+            return inner.grad_batch(z, draws, grad_z, grad_theta);
+        }
+        self.spread_gradients(draws, z, &mut [], grad_z, grad_theta, &|s: Stretch<'_, T>| {
+            inner.grad_batch(s.z, s.draws, s.grad, s.parts);
+        });
+    }
+}
+
+impl<T: Scalar, M> Parallel<M, T> {
+    /// Spreads `work`, and adds its gradients in `theta`, weighted by the draws of each block.
+    fn spread_gradients(
+        &self,
+        draws: usize,
+        z: &[T],
+        out: &mut [f64],
+        grad_z: &mut [T],
+        grad_theta: &mut [T],
+        work: &(impl Fn(Stretch<'_, T>) + Sync),
+    ) {
+        let n_theta = grad_theta.len();
         // Taken out, not held: while it waits, this thread may be lent to another batch.
         let mut parts = take(&mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner));
         parts.clear();
         parts.resize(draws.div_ceil(self.block) * n_theta, T::default());
-        let whole = Stretch { start: 0, z, out, grad: grad_z, parts: &mut parts };
-        spread(self.block, n_theta, whole, &|s: Stretch<'_, T>| {
-            inner.log_joint_grad_batch(s.z, s.out, s.grad, s.parts);
-        });
+        let whole = Stretch { start: 0, draws, z, out, grad: grad_z, parts: &mut parts };
+        spread(self.block, n_theta, whole, work);
         for (b, part) in parts.chunks_exact(n_theta.max(1)).enumerate() {
             let columns = self.block.min(draws - b * self.block);
             let share = T::from_f64(columns as f64 / draws as f64);
@@ -191,5 +218,8 @@ impl<M: Subsample, T> Subsample for Parallel<M, T> {
     }
     fn whole(&mut self) {
         self.inner.whole();
+    }
+    fn arrange(&mut self, order: &[usize]) -> bool {
+        self.inner.arrange(order)
     }
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use crate::autodiff::{Dual, Program, record, with_dual_workspace, with_workspace};
 use crate::caught::FromDraw;
-use crate::model::{Differentiable, Model, Subsample, TwiceDifferentiable};
+use crate::model::{Differentiable, Model, Subsample, TwiceDifferentiable, spoil};
 use crate::space::Space;
 
 /// `log p(x, z(u)) + log|det dz/du|` over unconstrained `u`: every algorithm works in `R^k`, names
@@ -82,7 +82,7 @@ impl<M: Model> Unconstrained<M> {
                 for start in (0..columns).step_by(width) {
                     let lanes = width.min(columns - start);
                     let points = &u[start * self.dim..(start + lanes) * self.dim];
-                    self.map.forward(lanes, points, ws);
+                    self.map.forward(lanes, points, true, ws);
                     b.z.resize(lanes * self.natural_dim, 0.0);
                     b.grad.resize(lanes * self.natural_dim, 0.0);
                     b.lane.resize(lanes, 0.0);
@@ -152,28 +152,54 @@ impl<M: Differentiable> Differentiable for Unconstrained<M> {
         grad_u: &mut [f64],
         grad_theta: &mut [f64],
     ) {
+        self.pulled_back(u, out.len(), Some(out), grad_u, grad_theta);
+    }
+    fn grad_batch(&self, u: &[f64], draws: usize, grad_u: &mut [f64], grad_theta: &mut [f64]) {
+        self.pulled_back(u, draws, None, grad_u, grad_theta);
+    }
+}
+
+impl<M: Differentiable> Unconstrained<M> {
+    /// Gradients, and values where there is room for them.
+    fn pulled_back(
+        &self,
+        u: &[f64],
+        columns: usize,
+        mut out: Option<&mut [f64]>,
+        grad_u: &mut [f64],
+        grad_theta: &mut [f64],
+    ) {
         let (d, n) = (self.dim, self.natural_dim);
-        let columns = out.len();
         // The inner model adds the mean over the draws it sees: with more than one group the
         // groups are weighted by hand.
         let one_group = self.map.lanes(columns) >= columns;
         let theta_by_hand = self.n_theta() > 0 && !one_group;
         self.each_group(u, columns, |start, lanes, b, ws| {
-            let out = &mut out[start..start + lanes];
+            let Buffers { z, grad, theta, log_det, .. } = b;
+            let mut inner = |theta: &mut [f64]| match &mut out {
+                Some(out) => {
+                    let out = &mut out[start..start + lanes];
+                    self.inner.log_joint_grad_batch(z, out, grad, theta);
+                    out.iter_mut().zip(&*log_det).for_each(|(o, j)| *o += j);
+                }
+                None => {
+                    self.inner.grad_batch(z, lanes, grad, theta);
+                    spoil(log_det, grad);
+                }
+            };
             if theta_by_hand {
-                b.theta.clear();
-                b.theta.resize(grad_theta.len(), 0.0);
-                self.inner.log_joint_grad_batch(&b.z, out, &mut b.grad, &mut b.theta);
+                theta.clear();
+                theta.resize(grad_theta.len(), 0.0);
+                inner(theta);
                 let share = lanes as f64 / columns as f64;
-                grad_theta.iter_mut().zip(&b.theta).for_each(|(g, p)| *g += p * share);
+                grad_theta.iter_mut().zip(&*theta).for_each(|(g, p)| *g += p * share);
             } else {
-                self.inner.log_joint_grad_batch(&b.z, out, &mut b.grad, grad_theta);
+                inner(grad_theta);
             }
-            out.iter_mut().zip(&b.log_det).for_each(|(o, j)| *o += j);
             self.map.clear(ws);
             for l in 0..lanes {
                 for i in 0..n {
-                    self.map.seed(i, l, b.grad[l * n + i], ws);
+                    self.map.seed(i, l, grad[l * n + i], ws);
                 }
                 self.map.seed(n, l, 1.0, ws);
             }
@@ -188,7 +214,7 @@ impl<M: TwiceDifferentiable> TwiceDifferentiable for Unconstrained<M> {
         with_dual_workspace(|ws, point| {
             point.clear();
             point.extend(u.iter().zip(v).map(|(&re, &eps)| Dual { re, eps }));
-            self.map.forward(1, point, ws);
+            self.map.forward(1, point, true, ws);
             let (mut z, mut dz) = (vec![0.0; n], vec![0.0; n]);
             let (mut g, mut h) = (vec![0.0; n], vec![0.0; n]);
             let mut one = [Dual::from(0.0)];
@@ -219,5 +245,8 @@ impl<M: Subsample> Subsample for Unconstrained<M> {
     }
     fn whole(&mut self) {
         self.inner.whole();
+    }
+    fn arrange(&mut self, order: &[usize]) -> bool {
+        self.inner.arrange(order)
     }
 }

@@ -136,6 +136,14 @@ impl<M: Differentiable> Differentiable for Whitened<M> {
         });
         out.iter_mut().for_each(|o| *o += self.log_det);
     }
+    fn grad_batch(&self, w: &[f64], draws: usize, grad_w: &mut [f64], grad_theta: &mut [f64]) {
+        with_buffer(2 * w.len(), |buffer| {
+            let (z, grad_z) = buffer.split_at_mut(w.len());
+            self.image(w, z);
+            self.inner.grad_batch(z, draws, grad_z, grad_theta);
+            self.pull_back(grad_z, grad_w);
+        });
+    }
 }
 
 impl<M: TwiceDifferentiable> TwiceDifferentiable for Whitened<M> {
@@ -163,5 +171,8 @@ impl<M: Subsample> Subsample for Whitened<M> {
     }
     fn whole(&mut self) {
         self.inner.whole();
+    }
+    fn arrange(&mut self, order: &[usize]) -> bool {
+        self.inner.arrange(order)
     }
 }

@@ -1,8 +1,12 @@
 //! `Differentiable`: the gradient is the slope, a batch is its columns; `TwiceDifferentiable` too.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use crate::support::assert_close;
 use elbo::{
-    Affine, DifferencedHessian, Model, Space, TwiceDifferentiable, Var, Whitened, density, from_fn,
+    Affine, DifferencedHessian, Differentiable, Model, Primitive, Real, Space, TwiceDifferentiable,
+    Var, Whitened, density, from_fn,
 };
 
 /// Gradient and Hessian product against central differences, batch against columns.
@@ -42,6 +46,95 @@ pub fn differentiable(model: &impl TwiceDifferentiable, points: &[Vec<f64>]) {
             assert_close("batch gradient", grad[k * d + i], column[i], 1e-12);
         }
     }
+}
+
+/// The gradient alone has the bits it has beside the value; where the value is not finite neither
+/// is the gradient.
+#[track_caller]
+pub fn gradient_alone<M: Differentiable>(model: &M, points: &[Vec<f64>]) {
+    let (d, n_theta) = (model.dim(), model.n_theta());
+    for draws in [1, 2, 7, 8, 9, 10, 17, points.len()] {
+        let z: Vec<f64> = points.iter().cycle().take(draws).flatten().copied().collect();
+        let (mut values, mut theta) = (vec![0.0; draws], vec![0.5; n_theta]);
+        let (mut with, mut alone) = (vec![0.0; d * draws], vec![1.0; d * draws]);
+        let mut theta_alone = theta.clone();
+        model.log_joint_grad_batch(&z, &mut values, &mut with, &mut theta);
+        model.grad_batch(&z, draws, &mut alone, &mut theta_alone);
+        let bits = |x: &[f64]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        for (s, value) in values.iter().enumerate() {
+            let (with, alone) = (&with[s * d..][..d], &alone[s * d..][..d]);
+            if value.is_finite() {
+                assert_eq!(bits(with), bits(alone), "draw {s} of {draws}");
+            } else {
+                assert!(alone.iter().any(|g| !g.is_finite()), "draw {s} of {draws}: {value}");
+            }
+        }
+        if values.iter().all(|v| v.is_finite()) {
+            assert_eq!(bits(&theta), bits(&theta_alone));
+        }
+    }
+}
+
+/// `-|x|^2 / 2` as one node, counting how often its value was asked for.
+struct HalfSquare(Arc<AtomicUsize>);
+
+impl Primitive for HalfSquare {
+    fn value_grad(&self, x: &[f64], grad: &mut [f64]) -> f64 {
+        self.0.fetch_add(1, Relaxed);
+        self.grad_lanes(1, x, grad);
+        x.iter().map(|x| -0.5 * x * x).sum()
+    }
+    fn grad_lanes(&self, _: usize, x: &[f64], grad: &mut [f64]) {
+        grad.iter_mut().zip(x).for_each(|(g, x)| *g = -x);
+    }
+}
+
+#[test]
+fn the_gradient_alone() {
+    gradient_alone(&eight_schools(), &points(70, 10));
+    gradient_alone(&eight_schools().parallel(), &points(70, 10));
+    gradient_alone(&eight_schools().parallel().unconstrained(), &points(70, 10));
+    gradient_alone(&DifferencedHessian::new(eight_schools()), &points(70, 10));
+    let map = Affine::diagonal(vec![0.3; 10], &[0.7; 10]).unwrap();
+    gradient_alone(&Whitened::new(eight_schools(), map).unwrap(), &points(70, 10));
+}
+
+/// A value is skipped where the gradient does not need it, and only there.
+#[test]
+fn a_value_that_only_adds_up_is_not_computed() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let node = Arc::new(HalfSquare(asked.clone()));
+    let mut space = Space::new();
+    let x = space.reals("x", 3);
+    let inside = node.clone();
+    let sum = from_fn(space.clone(), move |z| {
+        2.0 - (density::normal(z[x][0], 1.0, 2.0) - Var::primitive(&z[x], &inside) * 3.0) / 2.0
+    });
+    let curved = from_fn(space, move |z| Var::primitive(&z[x], &node).exp() + z[x][0]);
+    let (z, mut grad) = (vec![0.3; 12], vec![0.0; 12]);
+    sum.grad_batch(&z, 4, &mut grad, &mut []);
+    assert_eq!(asked.load(Relaxed), 0);
+    gradient_alone(&sum, &points(20, 3));
+    asked.store(0, Relaxed);
+    curved.grad_batch(&z, 4, &mut grad, &mut []);
+    assert_eq!(asked.load(Relaxed), 4);
+    gradient_alone(&curved, &points(20, 3));
+}
+
+/// Outside a support the slope is 0 and the value minus infinity: the gradient alone must tell.
+#[test]
+fn the_gradient_alone_tells_of_values_that_are_not_finite() {
+    let model = || {
+        let mut space = Space::new();
+        let x = space.reals("x", 2);
+        from_fn(space, move |z| z[x][0].log_indicator(-0.5, 0.5) + z[x][1].square())
+    };
+    let half = |p: &Vec<f64>| (-0.5..=0.5).contains(&p[0]);
+    let all = points(20, 2);
+    assert!(all.iter().any(half) && !all.iter().all(half));
+    gradient_alone(&model(), &all);
+    gradient_alone(&model().unconstrained(), &all);
+    gradient_alone(&model().parallel(), &all);
 }
 
 /// Points spread over a few units, different in every coordinate.

@@ -89,7 +89,7 @@ impl Bijection for NaturalScale {
     }
     fn pull_back(&self, y: &[f64], dz: &[f64], weight: f64, dy: &mut [f64]) {
         with_workspace(|ws| {
-            self.program.forward(1, y, ws);
+            self.program.forward(1, y, true, ws);
             self.program.clear(ws);
             dz.iter().enumerate().for_each(|(i, &dz)| self.program.seed(i, 0, dz, ws));
             self.program.seed(dz.len(), 0, weight, ws);
