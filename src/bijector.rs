@@ -45,6 +45,9 @@ pub enum Support {
         /// Rows (and columns) of the matrix.
         rows: usize,
     },
+    /// A label: one of the whole numbers `0, 1, .., n - 1`. There is no smooth map onto it: a block
+    /// of labels stays as it is.
+    Category(u32),
 }
 
 impl Support {
@@ -60,7 +63,7 @@ impl Support {
     /// Writes the image of `u` into `x` and returns `log|det J|`. Lengths `k` and `n`.
     pub fn constrain<T: Real>(&self, u: &[T], x: &mut [T]) -> T {
         match *self {
-            Support::Real => {
+            Support::Real | Support::Category(_) => {
                 x.copy_from_slice(u);
                 T::from(0.0)
             }
@@ -94,6 +97,13 @@ impl Support {
         let pairs = || x.iter().copied();
         match *self {
             Support::Real => u.copy_from_slice(x),
+            Support::Category(n) => fill(
+                u,
+                pairs().map(|x| {
+                    let label = x.fract() == 0.0 && x >= 0.0 && x < f64::from(n);
+                    if label { x } else { f64::NAN }
+                }),
+            ),
             Support::Positive => fill(u, pairs().map(f64::ln)),
             Support::Lower(low) => fill(u, pairs().map(|x| (x - low).ln())),
             Support::Upper(high) => fill(u, pairs().map(|x| (high - x).ln())),
@@ -143,6 +153,7 @@ impl Support {
             Support::Lower(low) => format!("Lower({low})"),
             Support::Upper(high) => format!("Upper({high})"),
             Support::Interval(low, high) => format!("Interval({low}, {high})"),
+            Support::Category(n) => format!("Category({n})"),
             other => format!("{other:?}").split(' ').next().unwrap_or_default().to_string(),
         }
     }

@@ -1,4 +1,8 @@
-//! Small data sets for examples and exercises, each with its source and its terms.
+//! Data: the tables models see, and small data sets for examples, each with its source and terms.
+
+mod observations;
+
+pub use observations::Observations;
 
 /// A launch of the Space Shuttle before the accident of the Challenger, with what was found on the
 /// rubber rings of its boosters afterwards.

@@ -191,10 +191,27 @@ impl Space {
         })
     }
 
-    /// The same blocks with their coordinates moved to `R^k`.
+    /// The same blocks with their coordinates moved to `R^k`; labels stay where they are.
+    ///
+    /// ```
+    /// use elbo::{Space, Support};
+    /// let mut space = Space::new();
+    /// space.positive("sd");
+    /// space.block("label", 2, Support::Category(3));
+    /// let free = space.unconstrained();
+    /// assert_eq!(free.coordinate_names(), ["log(sd)", "label[1]", "label[2]"]);
+    /// assert_eq!(free.support(1), Support::Category(3));
+    /// let mut u = [0.0; 3];
+    /// assert_eq!(
+    ///     free.unconstrain(&[1.0, 2.0, 3.0], &mut u).unwrap_err().to_string(),
+    ///     "E06 `label[2]` = 3 is outside its support Category(3); move it inside or declare another support"
+    /// );
+    /// ```
     pub fn unconstrained(&self) -> Space {
         let mut moved = self.clone();
-        moved.entries.iter_mut().for_each(|e| e.moved = true);
+        for e in &mut moved.entries {
+            e.moved = !matches!(e.support, Support::Category(_));
+        }
         moved
     }
 
