@@ -83,6 +83,7 @@ pub mod posterior;
 pub(crate) mod runaway;
 pub mod scalar;
 pub(crate) mod scratch;
+pub(crate) mod simd;
 pub mod space;
 pub(crate) mod special;
 pub(crate) mod start;

@@ -1,0 +1,76 @@
+//! The logistic function and its logarithm, each from one exponential of `-|x|`.
+
+use pulp::Simd;
+
+use super::exponential::exp;
+
+/// `(2 atanh(s) - 2 s) / s^3` in powers of `z = s^2` for `|s| <= 1/3`, to 2e-18 of `atanh s`
+/// (a minimax polynomial).
+const ATANH: [f64; 10] = [
+    0.666_666_666_666_663_1,
+    0.400_000_000_001_572_43,
+    0.285_714_285_478_541_05,
+    0.222_222_239_697_198_23,
+    0.181_817_439_252_421_7,
+    0.153_865_599_178_093_48,
+    0.133_009_736_393_517,
+    0.121_060_859_329_358_42,
+    0.083_401_025_607_150_44,
+    0.170_185_738_885_297_03,
+];
+
+/// `e^(-|x|)`
+#[inline(always)]
+fn decay<S: Simd>(s: S, x: S::f64s) -> S::f64s {
+    exp(s, s.or_f64s(x, s.splat_f64s(-0.0)))
+}
+
+/// `1 / (1 + e^-x)`, to three units in the last place.
+#[inline(always)]
+pub(crate) fn sigmoid<S: Simd>(s: S, x: S::f64s) -> S::f64s {
+    let one = s.splat_f64s(1.0);
+    let e = decay(s, x);
+    let negative = s.less_than_f64s(x, s.splat_f64s(0.0));
+    s.div_f64s(s.select_f64s(negative, e, one), s.add_f64s(one, e))
+}
+
+/// `(ln(1 / (1 + e^-u)), 1 / (1 + e^u))`: the logistic log likelihood of a success at `u` and its
+/// slope, from one exponential and one division; each to four units in the last place.
+#[inline(always)]
+pub(crate) fn log_sigmoid_pair<S: Simd>(s: S, u: S::f64s) -> (S::f64s, S::f64s) {
+    let zero = s.splat_f64s(0.0);
+    let (e, log, inverse) = parts(s, u);
+    let negative = s.less_than_f64s(u, zero);
+    let log = s.sub_f64s(s.select_f64s(negative, u, zero), log);
+    let slope = s.mul_f64s(s.select_f64s(negative, s.splat_f64s(1.0), e), inverse);
+    (log, slope)
+}
+
+/// `ln(1 + e^x)`, without overflow, to four units in the last place.
+#[inline(always)]
+pub(crate) fn softplus<S: Simd>(s: S, x: S::f64s) -> S::f64s {
+    let zero = s.splat_f64s(0.0);
+    let (_, log, _) = parts(s, x);
+    s.add_f64s(s.select_f64s(s.greater_than_f64s(x, zero), x, zero), log)
+}
+
+/// `e = e^(-|x|)`, `ln(1 + e)` and `1 / (1 + e)`.
+#[inline(always)]
+fn parts<S: Simd>(s: S, x: S::f64s) -> (S::f64s, S::f64s, S::f64s) {
+    let e = decay(s, x);
+    let one = s.add_f64s(s.splat_f64s(1.0), e);
+    let two = s.add_f64s(s.splat_f64s(2.0), e);
+    let both = s.div_f64s(s.splat_f64s(1.0), s.mul_f64s(one, two));
+    // ln(1 + e) = 2 atanh t with t = e / (2 + e)
+    let t = s.mul_f64s(e, s.mul_f64s(one, both));
+    let z = s.mul_f64s(t, t);
+    let square = s.mul_f64s(z, z);
+    let (mut even, mut odd) = (s.splat_f64s(ATANH[8]), s.splat_f64s(ATANH[9]));
+    for k in (0..4).rev() {
+        even = s.mul_add_e_f64s(even, square, s.splat_f64s(ATANH[2 * k]));
+        odd = s.mul_add_e_f64s(odd, square, s.splat_f64s(ATANH[2 * k + 1]));
+    }
+    let series = s.mul_f64s(z, s.mul_add_e_f64s(odd, z, even));
+    let log = s.mul_add_e_f64s(t, series, s.add_f64s(t, t));
+    (e, log, s.mul_f64s(two, both))
+}
