@@ -80,6 +80,7 @@ pub mod observe;
 pub mod optimizer;
 pub mod outcome;
 pub mod posterior;
+pub(crate) mod product;
 pub(crate) mod runaway;
 pub mod scalar;
 pub(crate) mod scratch;

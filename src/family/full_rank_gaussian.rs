@@ -8,8 +8,12 @@ use super::{Divergence, Family, Reparameterized, Scored, Smooth};
 use crate::error::Error;
 use crate::noise::fill_normal;
 use crate::scratch::with_buffer;
+use crate::simd;
 use crate::special::LN_SQRT_2PI;
-use crate::triangle;
+use crate::triangle::{self, Lower};
+
+/// Points that are drawn or looked at together, so that the parameters are read once for all.
+const AT_ONCE: usize = 40;
 
 /// `q(z) = N(z; mean, L L^T)`, `L = diag(e^s) U` with `U` unit lower triangular:
 /// `lambda = [mean | s | U below its diagonal, row by row]` (Kucukelbir and others 2017).
@@ -32,8 +36,8 @@ use crate::triangle;
 pub struct FullRankGaussian {
     dim: usize,
     lambda: Vec<f64>,
-    /// `L`, row by row: a function of `lambda`, kept beside it
-    factor: Vec<f64>,
+    /// `e^s`, the diagonal of `L`: a function of `lambda`, kept beside it
+    scale: Vec<f64>,
 }
 
 /// What a file keeps.
@@ -64,13 +68,8 @@ impl TryFrom<Saved> for FullRankGaussian {
 impl FullRankGaussian {
     /// Mean 0, covariance the identity.
     pub fn standard(dim: usize) -> Self {
-        let mut q = FullRankGaussian {
-            dim,
-            lambda: vec![0.0; dim + triangle::len(dim)],
-            factor: vec![0.0; triangle::len(dim)],
-        };
-        q.refresh();
-        q
+        let lambda = vec![0.0; dim + triangle::len(dim)];
+        FullRankGaussian { dim, lambda, scale: vec![1.0; dim] }
     }
 
     /// Mean and covariance (`d x d`).
@@ -125,17 +124,24 @@ impl FullRankGaussian {
 
     /// The Cholesky factor `L` of the covariance: lower triangular, its diagonal positive.
     pub fn cholesky(&self) -> DMatrix<f64> {
-        triangle::to_matrix(self.dim, &self.factor)
+        triangle::to_matrix(self.dim, &self.triangle())
     }
 
     /// The standard deviation of each coordinate.
     pub fn sd(&self) -> Vec<f64> {
-        triangle::rows(&self.factor).map(|row| triangle::dot(row, row).sqrt()).collect()
+        triangle::rows(&self.triangle()).map(|row| triangle::dot(row, row).sqrt()).collect()
     }
 
     /// `L` row by row.
-    pub(crate) fn triangle(&self) -> &[f64] {
-        &self.factor
+    pub(crate) fn triangle(&self) -> Vec<f64> {
+        let lower = self.lower();
+        let row = |i: usize| lower.row(i).iter().chain(&[1.0]).map(move |u| self.scale[i] * u);
+        (0..self.dim).flat_map(row).collect()
+    }
+
+    /// `L`
+    fn lower(&self) -> Lower<'_> {
+        Lower::scaled(&self.scale, &self.lambda[2 * self.dim..])
     }
 
     /// `s`, the logarithm of the diagonal of `L`.
@@ -148,28 +154,18 @@ impl FullRankGaussian {
         -self.log_diagonal().iter().sum::<f64>() - self.dim as f64 * LN_SQRT_2PI
     }
 
-    /// Makes `factor` from `lambda`.
-    fn refresh(&mut self) {
-        let mut below = &self.lambda[2 * self.dim..];
-        let mut factor = &mut self.factor[..];
-        for (i, s) in self.lambda[self.dim..2 * self.dim].iter().enumerate() {
-            let (row, after) = std::mem::take(&mut factor).split_at_mut(i + 1);
-            let (unit, rest) = below.split_at(i);
-            let scale = s.exp();
-            row.iter_mut().zip(unit).for_each(|(l, u)| *l = scale * u);
-            row[i] = scale;
-            (factor, below) = (after, rest);
+    /// Writes `L^-1 (z - mean)` of every point.
+    fn whiten(&self, z: &[f64], u: &mut [f64]) {
+        let d = self.dim.max(1);
+        for (z, u) in z.chunks_exact(d).zip(u.chunks_exact_mut(d)) {
+            u.iter_mut().zip(z).zip(self.mean()).for_each(|((u, z), m)| *u = z - m);
         }
+        self.lower().solve(u);
     }
 
-    /// Adds `row x noise^T` to the gradient in `U`: `d/dU_ij = e^(s_i) row_i noise_j`.
-    fn add_below(&self, row: &[f64], noise: &[f64], grad: &mut [f64]) {
-        let mut grad = &mut grad[2 * self.dim..];
-        for (i, l) in triangle::rows(&self.factor).enumerate() {
-            let (to, after) = grad.split_at_mut(i);
-            triangle::add_scaled(l[i] * row[i], &noise[..i], to);
-            grad = after;
-        }
+    /// Makes `scale` from `lambda`.
+    fn refresh(&mut self) {
+        simd::exp_to(&self.lambda[self.dim..2 * self.dim], &mut self.scale);
     }
 }
 
@@ -188,20 +184,33 @@ impl Family for FullRankGaussian {
         self.refresh();
     }
     fn sample(&self, rng: &mut dyn Rng, z: &mut [f64]) {
-        with_buffer(self.dim, |eps| {
-            for z in z.chunks_exact_mut(self.dim.max(1)) {
+        let d = self.dim.max(1);
+        for z in z.chunks_mut(AT_ONCE * d) {
+            with_buffer(z.len(), |eps| {
                 fill_normal(rng, eps);
-                triangle::multiply(&self.factor, eps, z);
-                triangle::add_scaled(1.0, self.mean(), z);
-            }
-        });
+                self.lower().multiply(eps, z);
+            });
+            z.chunks_exact_mut(d).for_each(|z| triangle::add_scaled(1.0, self.mean(), z));
+        }
     }
     fn log_prob(&self, z: &[f64]) -> f64 {
-        with_buffer(self.dim, |u| {
-            u.iter_mut().zip(z).zip(self.mean()).for_each(|((u, z), m)| *u = z - m);
-            triangle::solve(&self.factor, u);
-            self.log_peak() - 0.5 * triangle::dot(u, u)
-        })
+        let mut out = [0.0];
+        self.log_prob_batch(z, &mut out);
+        out[0]
+    }
+    fn log_prob_batch(&self, z: &[f64], out: &mut [f64]) {
+        let d = self.dim.max(1);
+        let peak = self.log_peak();
+        for (z, out) in z.chunks(AT_ONCE * d).zip(out.chunks_mut(AT_ONCE)) {
+            with_buffer(z.len(), |u| {
+                self.whiten(z, u);
+                let squares = u.chunks_exact(d).map(|u| triangle::dot(u, u));
+                out.iter_mut().zip(squares).for_each(|(o, square)| *o = peak - 0.5 * square);
+            });
+        }
+        if self.dim == 0 {
+            out.fill(peak);
+        }
     }
     fn entropy(&self) -> Option<f64> {
         Some(0.5 * self.dim as f64 - self.log_peak())
@@ -214,15 +223,14 @@ impl Scored for FullRankGaussian {
         with_buffer(2 * d, |buffer| {
             // u = L^-1 (z - mean), pull = weight L^-T u
             let (u, pull) = buffer.split_at_mut(d);
-            u.iter_mut().zip(z).zip(self.mean()).for_each(|((u, z), m)| *u = z - m);
-            triangle::solve(&self.factor, u);
+            self.whiten(z, u);
             pull.iter_mut().zip(&*u).for_each(|(p, u)| *p = weight * u);
-            triangle::solve_transposed(&self.factor, pull);
+            self.lower().solve_transposed(pull);
             for i in 0..d {
                 grad[i] += pull[i];
                 grad[d + i] += pull[i] * (z[i] - self.mean()[i]) - weight;
             }
-            self.add_below(pull, u, grad);
+            self.lower().add_outer(pull, u, &mut grad[2 * d..]);
         });
     }
 }
@@ -235,11 +243,13 @@ impl Reparameterized for FullRankGaussian {
         let d = self.dim.max(1);
         let peak = self.log_peak();
         shift.resize(z.len(), 0.0);
-        let draws = eps.chunks_exact(d).zip(z.chunks_exact_mut(d)).zip(shift.chunks_exact_mut(d));
-        for (((eps, z), shift), log_q) in draws.zip(log_q) {
-            triangle::multiply(&self.factor, eps, shift);
-            z.iter_mut().zip(&*shift).zip(self.mean()).for_each(|((z, s), m)| *z = m + s);
-            *log_q = peak - 0.5 * triangle::dot(eps, eps);
+        self.lower().multiply(eps, shift);
+        for (z, shift) in z.chunks_exact_mut(d).zip(shift.chunks_exact(d)) {
+            z.iter_mut().zip(shift).zip(self.mean()).for_each(|((z, s), m)| *z = m + s);
+        }
+        log_q.fill(peak);
+        for (eps, log_q) in eps.chunks_exact(d).zip(log_q) {
+            *log_q -= 0.5 * triangle::dot(eps, eps);
         }
     }
 
@@ -252,27 +262,25 @@ impl Reparameterized for FullRankGaussian {
         grad: &mut [f64],
     ) {
         let d = self.dim;
-        let draws = eps.chunks_exact(d.max(1)).zip(shift.chunks_exact(d.max(1)));
-        for ((eps, shift), dz) in draws.zip(dz.chunks_exact(d.max(1))) {
+        let (mean, rest) = grad.split_at_mut(d);
+        let (log_diagonal, below) = rest.split_at_mut(d);
+        for (dz, shift) in dz.chunks_exact(d.max(1)).zip(shift.chunks_exact(d.max(1))) {
             for i in 0..d {
-                grad[i] += dz[i];
-                grad[d + i] += dz[i] * shift[i];
+                mean[i] += dz[i];
+                log_diagonal[i] += dz[i] * shift[i];
             }
-            self.add_below(dz, eps, grad);
         }
+        self.lower().add_outer(dz, eps, below);
         // log q(T(eps)) depends on lambda through -sum s only
         let total: f64 = dlog_q.iter().sum();
-        grad[d..2 * d].iter_mut().for_each(|g| *g -= total);
+        log_diagonal.iter_mut().for_each(|g| *g -= total);
     }
 }
 
 impl Smooth for FullRankGaussian {
     fn log_prob_grad(&self, eps: &[f64], _: &Vec<f64>, _z: &[f64], grad: &mut [f64]) {
-        let d = self.dim.max(1);
-        for (eps, grad) in eps.chunks_exact(d).zip(grad.chunks_exact_mut(d)) {
-            grad.iter_mut().zip(eps).for_each(|(g, e)| *g = -e);
-            triangle::solve_transposed(&self.factor, grad);
-        }
+        grad.iter_mut().zip(eps).for_each(|(g, e)| *g = -e);
+        self.lower().solve_transposed(grad);
     }
 }
 
@@ -281,18 +289,24 @@ impl Divergence for FullRankGaussian {
         let d = self.dim;
         let log_ratio: f64 =
             p.log_diagonal().iter().zip(self.log_diagonal()).map(|(p, q)| p - q).sum();
-        with_buffer(d, |column| {
-            // |L_p^-1 (m_q - m_p)|^2 + |L_p^-1 L_q|^2
-            column.iter_mut().zip(self.mean()).zip(p.mean()).for_each(|((c, q), p)| *c = q - p);
-            triangle::solve(&p.factor, column);
-            let mut square = triangle::dot(column, column);
-            for j in 0..d {
-                column.fill(0.0);
-                (j..d).for_each(|i| column[i] = self.factor[triangle::len(i) + j]);
-                triangle::solve(&p.factor, column);
-                square += triangle::dot(column, column);
-            }
-            log_ratio + 0.5 * (square - d as f64)
-        })
+        // |L_p^-1 (m_q - m_p)|^2 + |L_p^-1 L_q|^2
+        let mut square = with_buffer(d, |u| {
+            p.whiten(self.mean(), u);
+            triangle::dot(u, u)
+        });
+        let factor = self.triangle();
+        for from in (0..d).step_by(AT_ONCE) {
+            let count = AT_ONCE.min(d - from);
+            with_buffer(count * d, |columns| {
+                columns.fill(0.0);
+                for (j, column) in columns.chunks_exact_mut(d).enumerate() {
+                    let j = from + j;
+                    (j..d).for_each(|i| column[i] = factor[triangle::len(i) + j]);
+                }
+                p.lower().solve(columns);
+                square += triangle::dot(columns, columns);
+            });
+        }
+        log_ratio + 0.5 * (square - d as f64)
     }
 }

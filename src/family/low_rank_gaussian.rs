@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::noise::{Purpose, fill_normal, stream};
 use crate::scratch::with_buffer;
 use crate::special::LN_SQRT_2PI;
-use crate::triangle;
+use crate::triangle::{self, Lower};
 
 /// `q(z) = N(z; mean, D (I + W W^T) D)`, `D = diag(e^s)`, `W` of size `d x r`:
 /// `lambda = [mean | s | W row by row]` (Ong, Nott and Smith 2018).
@@ -240,8 +240,8 @@ impl LowRankGaussian {
     fn whiten(&self, p: &mut Parts) {
         p.y.fill(0.0);
         (0..self.dim).for_each(|i| triangle::add_scaled(p.b[i], self.w_row(i), p.y));
-        triangle::solve(&self.inner, p.y);
-        triangle::solve_transposed(&self.inner, p.y);
+        Lower::new(self.rank, &self.inner).solve(p.y);
+        Lower::new(self.rank, &self.inner).solve_transposed(p.y);
         for i in 0..self.dim {
             p.v[i] = p.b[i] - triangle::dot(self.w_row(i), p.y);
         }
@@ -279,8 +279,8 @@ impl LowRankGaussian {
         with_buffer(self.rank, |row| {
             for (i, grad) in rows.enumerate() {
                 row.copy_from_slice(self.w_row(i));
-                triangle::solve(&self.inner, row);
-                triangle::solve_transposed(&self.inner, row);
+                Lower::new(self.rank, &self.inner).solve(row);
+                Lower::new(self.rank, &self.inner).solve_transposed(row);
                 triangle::add_scaled(-weight, row, grad);
             }
         });
@@ -418,7 +418,7 @@ impl Divergence for LowRankGaussian {
         with_buffer(p.rank, |row| {
             for i in 0..d {
                 row.copy_from_slice(p.w_row(i));
-                triangle::solve(&p.inner, row);
+                Lower::new(p.rank, &p.inner).solve(row);
                 let ratio = self.scale[i] / p.scale[i];
                 square += ratio * ratio * (1.0 - triangle::dot(row, row));
             }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Bijection;
 use crate::error::Error;
 use crate::family::FullRankGaussian;
-use crate::triangle;
+use crate::triangle::{self, Lower};
 
 /// `z = shift + A y`, `A` lower triangular with a positive diagonal, or diagonal: the way back
 /// from the coordinates of a [`Whitened`](crate::Whitened) model.
@@ -88,7 +88,7 @@ impl Affine {
     pub(crate) fn turn(&self, y: &[f64], z: &mut [f64]) {
         match &self.scale {
             Scale::Diagonal(a) => z.iter_mut().zip(a).zip(y).for_each(|((z, a), y)| *z = a * y),
-            Scale::Triangle(a) => triangle::multiply(a, y, z),
+            Scale::Triangle(a) => Lower::new(self.shift.len(), a).multiply(y, z),
         }
     }
 
@@ -96,7 +96,7 @@ impl Affine {
     pub(super) fn solve_transposed(&self, x: &mut [f64]) {
         match &self.scale {
             Scale::Diagonal(a) => x.iter_mut().zip(a).for_each(|(x, a)| *x /= a),
-            Scale::Triangle(a) => triangle::solve_transposed(a, x),
+            Scale::Triangle(a) => Lower::new(self.shift.len(), a).solve_transposed(x),
         }
     }
 }
@@ -128,7 +128,7 @@ impl Bijection for Affine {
         y.iter_mut().zip(z).zip(&self.shift).for_each(|((y, z), s)| *y = z - s);
         match &self.scale {
             Scale::Diagonal(a) => y.iter_mut().zip(a).for_each(|(y, a)| *y /= a),
-            Scale::Triangle(a) => triangle::solve(a, y),
+            Scale::Triangle(a) => Lower::new(self.shift.len(), a).solve(y),
         }
         Some(self.log_det)
     }
@@ -159,17 +159,18 @@ impl FullRankGaussian {
         Error::expect_len("the family", d, "the map", map.dim())?;
         let mut mean = vec![0.0; d];
         map.forward(self.mean(), &mut mean);
+        let own = self.triangle();
         let mut product = vec![0.0; triangle::len(d)];
         for i in 0..d {
             let to = &mut product[triangle::len(i)..triangle::len(i + 1)];
             match &map.scale {
                 Scale::Diagonal(a) => {
-                    let row = &self.triangle()[triangle::len(i)..triangle::len(i + 1)];
+                    let row = &own[triangle::len(i)..triangle::len(i + 1)];
                     triangle::add_scaled(a[i], row, to);
                 }
                 Scale::Triangle(a) => {
                     let a = &a[triangle::len(i)..triangle::len(i + 1)];
-                    for (a, row) in a.iter().zip(triangle::rows(self.triangle())) {
+                    for (a, row) in a.iter().zip(triangle::rows(&own)) {
                         triangle::add_scaled(*a, row, to);
                     }
                 }
