@@ -2,7 +2,9 @@
 
 mod beta;
 mod delta;
+mod dirichlet;
 mod full_rank_gaussian;
+mod gamma;
 mod low_rank_gaussian;
 mod mean_field_gaussian;
 mod product;
@@ -10,7 +12,9 @@ mod transformed;
 
 pub use beta::{Beta, Paths};
 pub use delta::Delta;
+pub use dirichlet::Dirichlet;
 pub use full_rank_gaussian::FullRankGaussian;
+pub use gamma::Gamma;
 pub use low_rank_gaussian::LowRankGaussian;
 pub use mean_field_gaussian::MeanFieldGaussian;
 pub use product::{Both, Product};

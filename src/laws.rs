@@ -145,14 +145,22 @@ fn draws<Q: Family>(q: &Q, seed: u64) -> (Vec<f64>, Vec<f64>) {
 fn log_narrow(supports: &[Support], z: &[f64]) -> Result<Vec<f64>, Broken> {
     let d = supports.len();
     let n = z.len() / d.max(1);
-    let mut u = DMatrix::<f64>::zeros(d, n);
-    let mut log_det = vec![0.0; n];
+    // A simplex is moved as a whole, other supports coordinate by coordinate.
+    let blocks: Vec<(Support, usize)> = match supports.first() {
+        Some(Support::Simplex) => vec![(Support::Simplex, d)],
+        _ => supports.iter().map(|s| (*s, 1)).collect(),
+    };
+    let free_dim: usize = blocks.iter().map(|(s, len)| s.free_len(*len)).sum();
+    let mut u = DMatrix::<f64>::zeros(free_dim, n);
+    let (mut log_det, mut back) = (vec![0.0; n], vec![0.0; d]);
     for s in 0..n {
-        for i in 0..d {
-            let (mut free, mut back) = ([0.0], [0.0]);
-            supports[i].unconstrain(&z[s * d + i..s * d + i + 1], &mut free);
-            u[(i, s)] = free[0];
-            log_det[s] += supports[i].constrain(&free, &mut back);
+        let mut column = u.column_mut(s);
+        let (mut from, mut to) = (s * d, 0);
+        for &(support, len) in &blocks {
+            let free = &mut column.as_mut_slice()[to..to + support.free_len(len)];
+            support.unconstrain(&z[from..from + len], free);
+            log_det[s] += support.constrain(free, &mut back[..len]);
+            (from, to) = (from + len, to + support.free_len(len));
         }
     }
     let mean = u.column_mean();
@@ -167,7 +175,7 @@ fn log_narrow(supports: &[Support], z: &[f64]) -> Result<Vec<f64>, Broken> {
             let x: f64 = u[(i, s)] / sd;
             -0.5 * x * x - sd.ln() - 0.9189385332046727
         };
-        (0..d).map(term).sum::<f64>() - log_det[s]
+        (0..free_dim).map(term).sum::<f64>() - log_det[s]
     };
     Ok((0..n).map(log_r).collect())
 }

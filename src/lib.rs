@@ -107,8 +107,9 @@ pub use estimator::{
     GradientEstimator, NonFinite, Reparameterization, ScoreFunction, StickingTheLanding,
 };
 pub use family::{
-    Affine, Beta, Bijection, Delta, Divergence, Family, FullRankGaussian, LowRankGaussian,
-    MeanFieldGaussian, NaturalScale, Product, Reparameterized, Scored, Smooth, Transformed,
+    Affine, Beta, Bijection, Delta, Dirichlet, Divergence, Family, FullRankGaussian, Gamma,
+    LowRankGaussian, MeanFieldGaussian, NaturalScale, Product, Reparameterized, Scored, Smooth,
+    Transformed,
 };
 pub use fit::{Fit, Options, Outcome, Run, fit, fit_with};
 pub use infer::{Gaussian, InferOptions, infer, infer_with};

@@ -8,6 +8,7 @@ mod beta;
 mod bijector;
 mod broken;
 mod composed;
+mod conjugate;
 mod estimator;
 mod family;
 mod gaussians;
