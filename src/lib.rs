@@ -75,6 +75,7 @@ pub mod laws;
 pub(crate) mod lossless;
 pub(crate) mod minimize;
 pub mod model;
+pub mod models;
 pub mod noise;
 pub mod observe;
 pub mod optimizer;

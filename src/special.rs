@@ -156,6 +156,12 @@ pub(crate) fn log_normal_cdf(x: f64) -> f64 {
     normal_cdf_center(x).ln()
 }
 
+/// The number below which Student's t of so many degrees of freedom lies with probability `p`.
+pub(crate) fn student_t_quantile(p: f64, freedom: f64) -> f64 {
+    use statrs::distribution::{ContinuousCDF, StudentsT};
+    StudentsT::new(0.0, 1.0, freedom).map_or(f64::NAN, |t| t.inverse_cdf(p))
+}
+
 /// `phi(x) / Phi(x)`, the slope of `ln Phi`.
 pub(crate) fn inverse_mills(x: f64) -> f64 {
     if x < -2.0 {

@@ -12,8 +12,8 @@ use crate::warning::{Code, Warning};
 ///
 /// ```
 /// use elbo::data::Observations;
-/// let waits = Observations::new(vec![3.6, 79.0, 1.8, 54.0, 3.3, 74.0], 2)?
-///     .named(["eruption", "waiting"])?;
+/// let cells = vec![3.6, 79.0, 1.8, 54.0, 3.3, 74.0];
+/// let waits = Observations::with_names(cells, ["eruption", "waiting"])?;
 /// assert_eq!((waits.len(), waits.dim()), (3, 2));
 /// assert_eq!(waits.row(1), [1.8, 54.0]);
 /// let bad = Observations::new(vec![1.0, f64::NAN], 1).unwrap_err();
@@ -42,6 +42,20 @@ impl Observations {
     /// row and column.
     pub fn new(values: Vec<f64>, dim: usize) -> Result<Observations, Error> {
         let data = Observations::unchecked(values, dim)?;
+        data.refuse(|x| !x.is_finite())?;
+        Ok(data)
+    }
+
+    /// The same with the names of the columns, which messages then use.
+    ///
+    /// # Errors
+    /// As [`Observations::new`], the column by its name.
+    pub fn with_names<N: Into<String>>(
+        values: Vec<f64>,
+        names: impl IntoIterator<Item = N>,
+    ) -> Result<Observations, Error> {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        let data = Observations::unchecked(values, names.len())?.named(names)?;
         data.refuse(|x| !x.is_finite())?;
         Ok(data)
     }

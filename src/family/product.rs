@@ -45,6 +45,11 @@ impl<A, B> Product<A, B> {
     pub fn second(&self) -> &B {
         &self.second
     }
+
+    /// Both, to be changed: for moves that know the best of one given the other.
+    pub fn parts_mut(&mut self) -> (&mut A, &mut B) {
+        (&mut self.first, &mut self.second)
+    }
 }
 
 /// Splits columns of `n + m` numbers into two batches of columns.

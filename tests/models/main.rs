@@ -1,0 +1,8 @@
+//! Models fitted by exact moves, against exact answers and the laws of their moves.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod linear_regression;
+mod moves;
+mod normal;
