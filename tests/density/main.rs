@@ -5,5 +5,6 @@
 mod support;
 
 mod glm;
+mod grouped;
 mod plain;
 mod special;

@@ -1,194 +1,162 @@
-//! Likelihoods with groups: rows in blocks, several points at once, each row read once for all.
+//! Likelihoods with groups: rows sorted by group once, so that the numbers of a group are read once
+//! and the sums over its rows are written once.
+
+mod curvature;
+mod rows;
+mod sweep;
 
 use std::sync::Arc;
 
-use super::kernel::{Data, Link, Shape, Used};
-use super::link::{bernoulli_logit, binomial_logit, logistic_slope, normal, poisson_log};
+use rows::Rows;
+use sweep::Sweep;
+
+use super::kernel::{Data, Link, Shape};
 use crate::autodiff::Primitive;
 use crate::scratch::with_buffer;
+use crate::simd;
 
 /// A likelihood over the rows it looks at now.
 #[derive(Clone, Debug)]
 pub(super) struct Grouped {
-    data: Arc<Data>,
-    used: Used,
+    shape: Shape,
+    all: Arc<All>,
+    /// The rows of a subsample, or `None` for all.
+    some: Option<Rows>,
+    /// `n_data / rows`
+    scale: f64,
+    /// The sum of the constants of the rows in use.
+    constant: f64,
+}
+
+/// What never changes, so that clones share it.
+#[derive(Debug)]
+struct All {
+    rows: Rows,
+    /// Where a row of the caller's is now.
+    place: Vec<u32>,
+    /// By the caller's rows: what each log probability has that no parameter touches; or none.
+    constants: Vec<f64>,
 }
 
 impl Grouped {
     pub(super) fn new(data: Data) -> Grouped {
-        Grouped { used: Used::all(&data), data: Arc::new(data) }
+        let shape = data.shape();
+        let constant = data.constants.iter().sum();
+        let mut order: Vec<u32> = (0..shape.n_rows as u32).collect();
+        order.sort_by_key(|&i| data.group[i as usize]);
+        let mut place = vec![0; order.len()];
+        for (k, &i) in order.iter().enumerate() {
+            place[i as usize] = k as u32;
+        }
+        let rows = Rows::sorted(&data, &order);
+        let all = Arc::new(All { rows, place, constants: data.constants });
+        Grouped { shape, all, some: None, scale: 1.0, constant }
     }
 
     pub(super) fn shape(&self) -> Shape {
-        self.data.shape()
+        self.shape
     }
 
     pub(super) fn subsample(&mut self, rows: &[usize]) {
-        self.used.subsample(&self.data, rows);
+        let All { rows: all, place, constants } = &*self.all;
+        let some = self.some.get_or_insert_default();
+        some.take(&self.shape, all, rows.iter().map(|&i| place[i]));
+        self.scale = self.shape.n_rows as f64 / rows.len().max(1) as f64;
+        self.constant = rows.iter().filter_map(|&i| constants.get(i)).sum();
     }
 
     pub(super) fn whole(&mut self) {
-        self.used = Used::all(&self.data);
+        self.some = None;
+        self.scale = 1.0;
+        self.constant = self.all.constants.iter().sum();
     }
 
-    /// Rows in a block: as many as keep their columns in a core's first cache.
-    fn block(&self) -> usize {
-        (2048 / (self.data.n_columns + self.data.n_slopes).max(1)).clamp(8, 64)
+    fn rows(&self) -> &Rows {
+        self.some.as_ref().unwrap_or(&self.all.rows)
     }
 
-    /// Writes `eta` of the rows in use `from .. from + n` at each of `lanes` points, `n x lanes`; with
-    /// the offset at the first `points` of them, the others being directions.
-    fn predict(
+    /// Writes gradients, and with `VALUE` the values to `out`.
+    fn evaluate<const VALUE: bool>(
         &self,
-        from: usize,
-        n: usize,
         lanes: usize,
-        points: usize,
-        z: &[f64],
-        eta: &mut [f64],
+        x: &[f64],
+        out: &mut [f64],
+        grad: &mut [f64],
     ) {
-        let d = &*self.data;
-        let p = d.n_columns;
-        let (beta, groups) = z.split_at(p * lanes);
-        for r in 0..n {
-            let i = self.used.row(from + r);
-            let x = &d.x[i * p..(i + 1) * p];
-            let eta = &mut eta[r * lanes..(r + 1) * lanes];
-            eta[..points].fill(d.offset.get(i).copied().unwrap_or(0.0));
-            eta[points..].fill(0.0);
-            add_product(x, beta, eta);
-            if let Some(&g) = d.group.get(i) {
-                let g = g as usize;
-                add_product(&[1.0], &groups[g * lanes..(g + 1) * lanes], eta);
-                let q = d.n_slopes;
-                let start = (d.n_groups + g * q) * lanes;
-                add_product(&d.w[i * q..(i + 1) * q], &groups[start..start + q * lanes], eta);
+        let rows = self.rows();
+        let linear = self.shape.n_linear() * lanes;
+        grad.fill(0.0);
+        out.fill(0.0);
+        let layout = sweep::Layout::new(&self.shape, rows, lanes);
+        with_buffer(lanes, |squares| {
+            squares.fill(0.0);
+            with_buffer(layout.part_len(), |part| {
+                with_buffer(layout.block_len(), |block| {
+                    for chunk in 0..layout.chunks() {
+                        let (shape, x) = (&self.shape, &x[..linear]);
+                        simd::dispatch(Sweep::<VALUE> {
+                            shape,
+                            rows,
+                            layout: &layout,
+                            chunk,
+                            x,
+                            block,
+                            part,
+                        });
+                        let segments = layout.segments(rows, chunk);
+                        layout.add(shape, segments, part, out, squares, &mut grad[..linear]);
+                    }
+                });
+            });
+            if self.shape.link == Link::Normal {
+                errors(rows.len() as f64, &x[linear..], squares, out, grad);
             }
-        }
-    }
-
-    /// The transpose of `predict`: adds to `grad` what the slopes `by` in `eta` make of it.
-    fn pull_back(&self, from: usize, n: usize, lanes: usize, by: &[f64], grad: &mut [f64]) {
-        let d = &*self.data;
-        let p = d.n_columns;
-        let (beta, groups) = grad.split_at_mut(p * lanes);
-        for r in 0..n {
-            let i = self.used.row(from + r);
-            let by = &by[r * lanes..(r + 1) * lanes];
-            add_outer(&d.x[i * p..(i + 1) * p], by, beta);
-            if let Some(&g) = d.group.get(i) {
-                let g = g as usize;
-                add_outer(&[1.0], by, &mut groups[g * lanes..(g + 1) * lanes]);
-                let q = d.n_slopes;
-                let start = (d.n_groups + g * q) * lanes;
-                add_outer(&d.w[i * q..(i + 1) * q], by, &mut groups[start..start + q * lanes]);
-            }
-        }
-    }
-
-    /// Adds the log probabilities of the rows in use from `from` on to `out` and turns `eta` into
-    /// their slopes.
-    fn link(&self, from: usize, lanes: usize, eta: &mut [f64], noise: &mut Noise, out: &mut [f64]) {
-        let d = &*self.data;
-        for (r, eta) in eta.chunks_exact_mut(lanes).enumerate() {
-            let i = self.used.row(from + r);
-            match d.link {
-                Link::BernoulliLogit => bernoulli_logit(d.y[i], eta, out),
-                Link::BinomialLogit => binomial_logit(d.y[i], d.trials[i], eta, out),
-                Link::PoissonLog => poisson_log(d.y[i], eta, out),
-                Link::Normal => normal(d.y[i], eta, noise.sd, noise.slope, out),
-            }
+        });
+        out.iter_mut().for_each(|o| *o = (*o + self.constant) * self.scale);
+        if self.scale != 1.0 {
+            grad.iter_mut().for_each(|g| *g *= self.scale);
         }
     }
 }
 
-/// The sd of normal errors at each point and the slope in it; empty for other links.
-struct Noise<'a> {
-    sd: &'a [f64],
-    slope: &'a mut [f64],
+/// What the sd of normal errors makes of sums of residuals and of their squares.
+fn errors(n: f64, sd: &[f64], squares: &[f64], out: &mut [f64], grad: &mut [f64]) {
+    let lanes = sd.len();
+    let (linear, slope) = grad.split_at_mut(grad.len() - lanes);
+    for sums in linear.chunks_exact_mut(lanes) {
+        for (g, sd) in sums.iter_mut().zip(sd) {
+            *g = *g / sd / sd;
+        }
+    }
+    for (l, &sd) in sd.iter().enumerate() {
+        let square = squares[l] / sd / sd;
+        slope[l] = (square - n) / sd;
+        if let Some(out) = out.get_mut(l) {
+            *out = -0.5 * square - n * sd.ln();
+        }
+    }
 }
 
 impl Primitive for Grouped {
     fn value_grad(&self, x: &[f64], grad: &mut [f64]) -> f64 {
         let mut out = [0.0];
-        self.value_grad_lanes(1, x, &mut out, grad);
+        self.evaluate::<true>(1, x, &mut out, grad);
         out[0]
     }
 
     fn value_grad_lanes(&self, lanes: usize, x: &[f64], out: &mut [f64], grad: &mut [f64]) {
-        let block = self.block();
-        let linear = self.shape().n_linear() * lanes;
-        grad.fill(0.0);
-        out.fill(0.0);
-        let (z, sd) = x.split_at(linear);
-        let (grad_z, slope) = grad.split_at_mut(linear);
-        let mut noise = Noise { sd, slope };
-        let used = self.used.len;
-        with_buffer(block * lanes, |eta| {
-            for from in (0..used).step_by(block) {
-                let n = block.min(used - from);
-                let eta = &mut eta[..n * lanes];
-                self.predict(from, n, lanes, lanes, z, eta);
-                self.link(from, lanes, eta, &mut noise, out);
-                self.pull_back(from, n, lanes, eta, grad_z);
-            }
-        });
-        for (l, &sd) in sd.iter().enumerate() {
-            out[l] -= used as f64 * sd.ln();
-            noise.slope[l] -= used as f64 / sd;
-        }
-        out.iter_mut().for_each(|o| *o = (*o + self.used.constant) * self.used.scale);
-        if self.used.scale != 1.0 {
-            grad.iter_mut().for_each(|g| *g *= self.used.scale);
-        }
+        self.evaluate::<true>(lanes, x, out, grad);
     }
 
-    /// `X' W X v` row by row, exact: with `eta` and its direction from one pass over the rows.
+    fn grad_lanes(&self, lanes: usize, x: &[f64], grad: &mut [f64]) {
+        self.evaluate::<false>(lanes, x, &mut [], grad);
+    }
+
     fn hess_vec(&self, x: &[f64], v: &[f64], out: &mut [f64]) {
-        let d = &*self.data;
-        let block = self.block();
-        let linear = self.shape().n_linear();
-        let (sd, dsd) = (x.get(linear).copied(), v.get(linear).copied().unwrap_or(0.0));
-        let sd = sd.unwrap_or(1.0);
-        let used = self.used.len;
-        out.fill(0.0);
-        let mut bend_sd = 0.0;
-        with_buffer(2 * linear + 2 * block, |buffer| {
-            let (pair, eta) = buffer.split_at_mut(2 * linear);
-            for i in 0..linear {
-                pair[2 * i] = x[i];
-                pair[2 * i + 1] = v[i];
-            }
-            with_buffer(block, |bend| {
-                for from in (0..used).step_by(block) {
-                    let n = block.min(used - from);
-                    self.predict(from, n, 2, 1, pair, &mut eta[..2 * n]);
-                    for r in 0..n {
-                        let i = self.used.row(from + r);
-                        let (eta, turn) = (eta[2 * r], eta[2 * r + 1]);
-                        let y = d.y[i];
-                        bend[r] = match d.link {
-                            Link::BernoulliLogit => -turn * logistic_slope(eta),
-                            Link::BinomialLogit => -turn * d.trials[i] * logistic_slope(eta),
-                            Link::PoissonLog => -turn * eta.exp(),
-                            Link::Normal => {
-                                let u = (y - eta) / sd;
-                                bend_sd -= (2.0 * u * turn + (3.0 * u * u - 1.0) * dsd) / (sd * sd);
-                                -(turn + 2.0 * u * dsd) / (sd * sd)
-                            }
-                        };
-                    }
-                    self.pull_back(from, n, 1, &bend[..n], &mut out[..linear]);
-                }
-            });
-        });
-        if let Some(o) = out.get_mut(linear) {
-            *o = bend_sd;
-        }
-        out.iter_mut().for_each(|o| *o *= self.used.scale);
+        curvature::hess_vec(&self.shape, self.rows(), x, v, out);
+        out.iter_mut().for_each(|o| *o *= self.scale);
     }
 }
-
 /// `sum[l] += sum_j x_j z[j, l]`
 pub(super) fn add_product(x: &[f64], z: &[f64], sum: &mut [f64]) {
     const WIDE: usize = 8;

@@ -163,6 +163,10 @@ impl Primitive for Node {
         each!(self, node => node.value_grad_lanes(lanes, x, out, grad));
     }
 
+    fn grad_lanes(&self, lanes: usize, x: &[f64], grad: &mut [f64]) {
+        each!(self, node => node.grad_lanes(lanes, x, grad));
+    }
+
     fn hess_vec(&self, x: &[f64], v: &[f64], out: &mut [f64]) {
         each!(self, node => node.hess_vec(x, v, out));
     }
