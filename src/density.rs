@@ -22,12 +22,14 @@
 
 mod continuous;
 mod discrete;
+mod gaussian;
 pub mod glm;
 mod mixture;
 mod multivariate;
 
 pub use continuous::*;
 pub use discrete::*;
+pub use gaussian::Gaussian;
 pub use mixture::*;
 pub use multivariate::*;
 

@@ -90,6 +90,7 @@ pub mod space;
 pub(crate) mod special;
 pub(crate) mod start;
 pub mod stop;
+pub(crate) mod symmetric;
 pub mod trace;
 pub(crate) mod triangle;
 pub mod warning;

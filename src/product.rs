@@ -8,13 +8,23 @@ use std::ops::Range;
 
 use pulp::Simd;
 
+use crate::scratch::with_buffer;
+
 /// A register is at most this many numbers wide.
 const WIDEST: usize = 8;
 
-/// Numbers that the panel of `points` points of `n` coordinates takes at most.
-pub(crate) fn panel_len(n: usize, points: usize) -> usize {
-    n.next_multiple_of(WIDEST) * points
+/// Lends room for a panel of `points` points of `n` coordinates, which begins where a line of the cache
+/// does: registers that straddle two lines take twice as long to load.
+pub(crate) fn with_panel<R>(n: usize, points: usize, f: impl FnOnce(&mut [f64]) -> R) -> R {
+    with_buffer(n.next_multiple_of(WIDEST) * points + WIDEST, |buffer| {
+        let skip = buffer.as_ptr().align_offset(size_of::<[f64; WIDEST]>());
+        f(&mut buffer[skip.min(WIDEST)..])
+    })
 }
+
+/// So many coordinates of ten points stay in a core's first cache: a product takes one such stretch
+/// of the columns after another. The same for any number of points, so that a sum is too.
+pub(crate) const STRETCH: usize = 256;
 
 /// The groups that points are taken in: the first point and how many. Few registers take few.
 #[inline(always)]

@@ -7,10 +7,9 @@ use pulp::{Simd, WithSimd};
 
 use crate::error::Error;
 use crate::product::{
-    ROWS, Row, add_points_to_rows, add_rows_to_points, groups, pack, panel_len, place,
-    rows_by_points,
+    ROWS, Row, STRETCH, add_points_to_rows, add_rows_to_points, groups, pack, place,
+    rows_by_points, with_panel,
 };
-use crate::scratch::with_buffer;
 use crate::simd::dispatch;
 
 /// How many numbers a triangle of `d` rows holds.
@@ -81,17 +80,23 @@ impl<'a> Lower<'a> {
         &self.entries[self.start(i)..self.start(i + 1)]
     }
 
-    /// Columns `.. n` of up to `R` rows from `i` on, and how many there are.
-    fn rows<const R: usize>(&self, i: usize, n: impl Fn(usize) -> usize) -> ([Row; R], usize) {
-        let row = |r| Row { start: self.start(i + r), len: n(i + r) };
+    /// What is stored of up to `R` rows from `i` on in `n` columns from `from` on, and how many rows
+    /// there are.
+    fn rows<const R: usize>(&self, i: usize, from: usize, n: usize) -> ([Row; R], usize) {
         let count = R.min(self.dim - i);
-        (std::array::from_fn(|r| row(r.min(count - 1))), count)
+        let row = |r: usize| {
+            let i = i + r.min(count - 1);
+            let stored = if self.scale.is_some() { i } else { i + 1 };
+            let len = n.min(stored.saturating_sub(from));
+            Row { start: self.start(i) + from.min(stored), len }
+        };
+        (std::array::from_fn(row), count)
     }
 
     /// Writes `L x` for every point in `x`, one after another.
     pub(crate) fn multiply(self, x: &[f64], out: &mut [f64]) {
         let points = x.len() / self.dim.max(1);
-        with_buffer(panel_len(self.dim, points), |panel| {
+        with_panel(self.dim, points, |panel| {
             dispatch(Multiply { lower: self, points, x, out, panel });
         });
     }
@@ -99,7 +104,7 @@ impl<'a> Lower<'a> {
     /// Replaces every point in `x` by `L^-1 x`.
     pub(crate) fn solve(self, x: &mut [f64]) {
         let points = x.len() / self.dim.max(1);
-        with_buffer(panel_len(self.dim, points), |panel| {
+        with_panel(self.dim, points, |panel| {
             dispatch(Solve { lower: self, points, x, panel });
         });
     }
@@ -107,16 +112,35 @@ impl<'a> Lower<'a> {
     /// Replaces every point in `x` by `L^-T x`.
     pub(crate) fn solve_transposed(self, x: &mut [f64]) {
         let points = x.len() / self.dim.max(1);
-        with_buffer(panel_len(self.dim, points), |panel| {
+        with_panel(self.dim, points, |panel| {
             dispatch(SolveTransposed { lower: self, points, x, panel });
         });
+    }
+
+    /// `(L L^T)^-1`, its lower triangle row by row.
+    pub(crate) fn inverse_of_square(self) -> Vec<f64> {
+        const COLUMNS: usize = 40;
+        let d = self.dim;
+        let mut inverse = vec![0.0; len(d)];
+        let mut columns = vec![0.0; COLUMNS * d];
+        for from in (0..d).step_by(COLUMNS) {
+            let columns = &mut columns[..COLUMNS.min(d - from) * d];
+            columns.fill(0.0);
+            columns.chunks_exact_mut(d).enumerate().for_each(|(j, c)| c[from + j] = 1.0);
+            self.solve(columns);
+            self.solve_transposed(columns);
+            for (j, column) in columns.chunks_exact(d).enumerate() {
+                (from + j..d).for_each(|i| inverse[len(i) + from + j] = column[i]);
+            }
+        }
+        inverse
     }
 
     /// Adds `sum_s y_s x_s^T` to `grad`, a triangle in the form of this one, with row `i` of the sum
     /// multiplied by `scale[i]`.
     pub(crate) fn add_outer(self, y: &[f64], x: &[f64], grad: &mut [f64]) {
         let points = x.len() / self.dim.max(1);
-        with_buffer(panel_len(self.dim, points), |panel| {
+        with_panel(self.dim, points, |panel| {
             dispatch(AddOuter { lower: self, points, y, x, grad, panel });
         });
     }
@@ -136,18 +160,24 @@ impl WithSimd for Multiply<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Multiply { lower, points, x, out, panel } = self;
         let d = lower.dim;
-        pack::<S>(d, points, panel, |s, i| x[s * d + i]);
-        let columns = |i| if lower.scale.is_some() { i } else { i + 1 };
-        for i in (0..d).step_by(BLOCK) {
-            let (rows, count) = lower.rows::<BLOCK>(i, columns);
-            let rows = &rows[..count];
-            rows_by_points(simd, lower.entries, rows, (d, points), panel, |r, s, sum| {
-                let at = s * d + i + r;
-                out[at] = match lower.scale {
-                    Some(scale) => scale[i + r] * (sum + x[at]),
-                    None => sum,
-                };
-            });
+        out.fill(0.0);
+        for from in (0..d).step_by(STRETCH) {
+            let n = STRETCH.min(d - from);
+            pack::<S>(n, points, panel, |s, i| x[s * d + from + i]);
+            for i in (from..d).step_by(BLOCK) {
+                let (rows, count) = lower.rows::<BLOCK>(i, from, n);
+                let rows = &rows[..count];
+                rows_by_points(simd, lower.entries, rows, (n, points), panel, |r, s, sum| {
+                    out[s * d + i + r] += sum;
+                });
+            }
+        }
+        if let Some(scale) = lower.scale {
+            for (out, x) in out.chunks_exact_mut(d.max(1)).zip(x.chunks_exact(d.max(1))) {
+                for i in 0..d {
+                    out[i] = scale[i] * (out[i] + x[i]);
+                }
+            }
         }
     }
 }
@@ -168,7 +198,7 @@ impl WithSimd for Solve<'_> {
         pack::<S>(d, points, panel, |s, i| x[s * d + i]);
         for i in (0..d).step_by(BLOCK) {
             // what is solved above goes to the other side, then the small triangle is left
-            let (rows, count) = lower.rows::<BLOCK>(i, |_| i);
+            let (rows, count) = lower.rows::<BLOCK>(i, 0, i);
             let rows = &rows[..count];
             if let Some(scale) = lower.scale {
                 let points = x.chunks_exact_mut(d);
@@ -209,7 +239,7 @@ impl WithSimd for SolveTransposed<'_> {
         let d = lower.dim;
         pack::<S>(d, points, panel, |s, i| x[s * d + i]);
         for i in (0..d).step_by(ROWS).rev() {
-            let (rows, count) = lower.rows::<ROWS>(i, |_| i);
+            let (rows, count) = lower.rows::<ROWS>(i, 0, i);
             for group in groups::<S>(points) {
                 for c in 0..group.1 {
                     let x = &mut x[(group.0 + c) * d..][..d];
@@ -253,9 +283,8 @@ impl WithSimd for AddOuter<'_> {
         let AddOuter { lower, points, y, x, grad, panel } = self;
         let d = lower.dim;
         pack::<S>(d, points, panel, |s, i| x[s * d + i]);
-        let columns = |i| if lower.scale.is_some() { i } else { i + 1 };
         for i in (0..d).step_by(BLOCK) {
-            let (rows, count) = lower.rows::<BLOCK>(i, columns);
+            let (rows, count) = lower.rows::<BLOCK>(i, 0, d);
             let by = |r: usize, s: usize| {
                 y[s * d + i + r] * lower.scale.map_or(1.0, |scale| scale[i + r])
             };
@@ -414,7 +443,7 @@ mod tests {
                     let bound = 20.0 * d as f64 * f64::EPSILON * want.amax().max(1.0);
                     assert!(off <= bound, "{what}, {d} rows, {points} points: {off:e}");
                 };
-                let mut panel = vec![f64::NAN; panel_len(d, points)];
+                let mut panel = vec![f64::NAN; d.next_multiple_of(8) * points];
                 let lowers = [Lower::new(d, &packed), Lower::scaled(&scale, &below)];
                 for (arch, lower) in archs().flat_map(|a| lowers.map(|l| (a, l))) {
                     let (x_slice, panel) = (x.as_slice(), &mut panel[..]);
