@@ -1,7 +1,11 @@
 //! Data: the tables models see, and small data sets for examples, each with its source and terms.
 
+mod faithful;
+mod iris;
 mod observations;
 
+pub use faithful::OLD_FAITHFUL;
+pub use iris::IRIS;
 pub use observations::Observations;
 
 /// A launch of the Space Shuttle before the accident of the Challenger, with what was found on the
@@ -54,7 +58,18 @@ pub const CHALLENGER: [Launch; 23] = [
 
 #[cfg(test)]
 mod tests {
-    use super::CHALLENGER;
+    use super::{CHALLENGER, IRIS, OLD_FAITHFUL};
+
+    #[test]
+    fn eruptions_and_flowers_have_their_known_means() {
+        let mean = |x: &mut dyn Iterator<Item = f64>, n: usize| x.sum::<f64>() / n as f64;
+        // R: colMeans(faithful), colMeans(iris[, 1:4])
+        assert!((mean(&mut OLD_FAITHFUL.iter().map(|r| r[0]), 272) - 3.487783).abs() < 1e-6);
+        assert!((mean(&mut OLD_FAITHFUL.iter().map(|r| r[1]), 272) - 70.897059).abs() < 1e-6);
+        for (j, want) in [5.843333, 3.057333, 3.758, 1.199333].into_iter().enumerate() {
+            assert!((mean(&mut IRIS.iter().map(|r| r[j]), 150) - want).abs() < 1e-6);
+        }
+    }
 
     #[test]
     fn the_launches_have_their_known_totals() {

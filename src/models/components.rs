@@ -1,0 +1,124 @@
+//! Components that are quadratic in a row, and one fused pass over the rows: labels, their
+//! normalisers, weighted moments.
+
+mod kernel;
+mod moments;
+mod packed;
+mod pass;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+use crate::triangle;
+
+pub(crate) use moments::Moments;
+pub(crate) use pass::{labels, moments};
+pub(crate) use rows::Rows;
+
+/// What a factor looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Shape {
+    /// A lower triangle, row by row.
+    Full,
+    /// A diagonal.
+    Diagonal,
+}
+
+impl Shape {
+    /// How many numbers a factor, or a matrix of second moments, holds.
+    pub(crate) fn len(self, dim: usize) -> usize {
+        match self {
+            Shape::Full => triangle::len(dim),
+            Shape::Diagonal => dim,
+        }
+    }
+}
+
+/// `ln rho_k(x) = constant_k - |W_k (x - mean_k)|^2 / 2`, so that a row has label `k` with
+/// probability `rho_k(x) / sum_j rho_j(x)`.
+///
+/// For a mixture of Gaussians the constant holds `ln weight_k` and the normaliser of the density,
+/// and `W_k' W_k` is the precision; in a variational Bayes the expectations of both.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Components {
+    pub(crate) dim: usize,
+    pub(crate) shape: Shape,
+    /// One a component.
+    pub(crate) constant: Vec<f64>,
+    /// `dim` a component.
+    pub(crate) mean: Vec<f64>,
+    /// `W`, a component after another.
+    pub(crate) factor: Vec<f64>,
+}
+
+impl Components {
+    /// Components whose numbers are all zero.
+    pub(crate) fn new(k: usize, dim: usize, shape: Shape) -> Components {
+        let (mean, factor) = (vec![0.0; k * dim], vec![0.0; k * shape.len(dim)]);
+        Components { dim, shape, constant: vec![0.0; k], mean, factor }
+    }
+
+    /// Takes over the numbers of components of the same size.
+    pub(crate) fn copy_from(&mut self, other: &Components) {
+        self.constant.copy_from_slice(&other.constant);
+        self.mean.copy_from_slice(&other.mean);
+        self.factor.copy_from_slice(&other.factor);
+    }
+
+    /// How many components there are.
+    pub(crate) fn len(&self) -> usize {
+        self.constant.len()
+    }
+
+    /// The mean of component `k`.
+    pub(crate) fn mean(&self, k: usize) -> &[f64] {
+        &self.mean[k * self.dim..(k + 1) * self.dim]
+    }
+
+    /// `W` of component `k`.
+    pub(crate) fn factor(&self, k: usize) -> &[f64] {
+        let len = self.shape.len(self.dim);
+        &self.factor[k * len..(k + 1) * len]
+    }
+
+    /// `ln rho_k(x)`
+    pub(crate) fn log_rho(&self, k: usize, x: &[f64]) -> f64 {
+        let (mean, factor) = (self.mean(k), self.factor(k));
+        let deviation = |j: usize| x[j] - mean[j];
+        let square: f64 = match self.shape {
+            Shape::Full => triangle::rows(factor)
+                .take(self.dim)
+                .map(|row| row.iter().enumerate().map(|(j, w)| w * deviation(j)).sum::<f64>())
+                .map(|z| z * z)
+                .sum(),
+            Shape::Diagonal => {
+                factor.iter().enumerate().map(|(j, w)| (w * deviation(j)).powi(2)).sum()
+            }
+        };
+        self.constant[k] - 0.5 * square
+    }
+
+    /// Writes the probability of each label of a row, and returns `ln sum_k rho_k(x)`.
+    pub(crate) fn probabilities(&self, x: &[f64], out: &mut [f64]) -> f64 {
+        for (k, out) in out.iter_mut().enumerate() {
+            *out = self.log_rho(k, x);
+        }
+        let top = out.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        out.iter_mut().for_each(|l| *l = (*l - top).exp());
+        let sum: f64 = out.iter().sum();
+        out.iter_mut().for_each(|p| *p /= sum);
+        top + sum.ln()
+    }
+
+    /// `sum_k E[r_k ln rho_k]` from the moments of the rows.
+    pub(crate) fn expected_log_rho(&self, moments: &Moments) -> f64 {
+        (0..self.len())
+            .map(|k| {
+                let square = moments.square(k, self.mean(k), self.factor(k));
+                moments.count(k) * self.constant[k] - 0.5 * square
+            })
+            .sum()
+    }
+}

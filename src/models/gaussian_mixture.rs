@@ -1,0 +1,203 @@
+//! `GaussianMixture`: rows that come from one of `K` normal distributions, which one unknown; by EM.
+
+mod covariance;
+mod labels;
+mod maximize;
+mod moves;
+mod parameters;
+mod start;
+
+use std::sync::Arc;
+
+pub use covariance::Covariance;
+pub use labels::Labels;
+pub use start::Start;
+
+use crate::bijector::Support;
+use crate::data::Observations;
+use crate::error::Error;
+use crate::model::{Model, Subsample};
+use crate::models::components::{Components, Rows};
+use crate::space::Space;
+use parameters::Parameters;
+
+/// A mixture of `K` normal distributions in `d` dimensions:
+///
+/// ```text
+/// p(x_n, z_n = k) = weight_k Normal(x_n; mean_k, covariance_k),   z_n in 0..K
+/// ```
+///
+/// `z` are the labels of the rows and `theta` the weights, means and covariances. `(EStep, MStep)`
+/// is EM (Dempster, Laird and Rubin 1977): after the E-step `q`, the [`Labels`], is the posterior of
+/// the labels, and the ELBO is the log likelihood. Observation weights count a row as that many.
+/// Nothing of size `n x K` is kept: [`Labels::responsibilities`] are made when asked for.
+///
+/// Parameters come in the units of the data. The coordinates of `theta` are free of units: means
+/// from the mean of the data in standard deviations, and the logarithms and entries of Cholesky
+/// factors in the same units; data of any scale give the same steps.
+///
+/// ```
+/// use elbo::data::{OLD_FAITHFUL, Observations};
+/// use elbo::models::GaussianMixture;
+/// use elbo::{EStep, MStep, Options, fit};
+/// let eruptions: Vec<f64> = OLD_FAITHFUL.iter().flatten().copied().collect();
+/// let data = Observations::new(eruptions, 2)?.named(["eruption", "waiting"])?;
+/// let model = GaussianMixture::new(data, 2)?;
+/// let q = model.labels();
+/// let fit = fit(model, q, (EStep, MStep), Options::exact())?;
+/// let elbo = fit.trace.last().and_then(|step| step.elbo).expect("EM knows its ELBO");
+/// assert!((elbo + 1130.264).abs() < 1e-3);
+/// # Ok::<(), elbo::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct GaussianMixture {
+    data: Arc<Observations>,
+    /// Those a minibatch shows.
+    shown: Option<Vec<usize>>,
+    covariance: Covariance,
+    parameters: Parameters,
+    components: Components,
+}
+
+impl GaussianMixture {
+    /// A mixture of `components` normal distributions, each with a covariance of its own, that
+    /// starts where k-means++ with seed 0 puts it.
+    ///
+    /// # Errors
+    /// No components, more than there are different rows, or a column that is constant.
+    pub fn new(
+        data: impl Into<Arc<Observations>>,
+        components: usize,
+    ) -> Result<GaussianMixture, Error> {
+        let data = data.into();
+        data.complete()?;
+        if components == 0 {
+            return Err(Error::option("components", 0, "take at least one"));
+        }
+        if !data.has_distinct(components) {
+            let most = (1..components).rev().find(|&k| data.has_distinct(k)).unwrap_or(1);
+            let remedy = format!("the data have only {most} different rows; take at most {most}");
+            return Err(Error::option("components", components, &remedy));
+        }
+        let covariance = Covariance::Full;
+        covariance.check(&data)?;
+        let parameters = Parameters::new(&data, components, covariance);
+        let components = parameters.components(&data);
+        let model = GaussianMixture { data, shown: None, covariance, parameters, components };
+        model.started(Start::KMeans, 0)
+    }
+
+    /// The same with covariances of another kind, started anew.
+    ///
+    /// # Errors
+    /// Columns that depend on each other, where covariances are full or tied.
+    pub fn with_covariance(mut self, covariance: Covariance) -> Result<GaussianMixture, Error> {
+        covariance.check(&self.data)?;
+        self.covariance = covariance;
+        self.parameters = Parameters::new(&self.data, self.len(), covariance);
+        self.components = self.parameters.components(&self.data);
+        self.started(Start::KMeans, 0)
+    }
+
+    /// The posterior of the labels, not yet known: the `q` to fit with.
+    pub fn labels(&self) -> Labels {
+        Labels::new(Arc::clone(&self.data), self.components.clone())
+    }
+
+    /// `K`: how many components there are.
+    pub fn len(&self) -> usize {
+        self.components.len()
+    }
+
+    /// Never: there is at least one component.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The data.
+    pub fn data(&self) -> &Observations {
+        &self.data
+    }
+
+    /// How the covariances are restricted.
+    pub fn covariance_kind(&self) -> Covariance {
+        self.covariance
+    }
+
+    /// The weights of the components; they add up to 1.
+    pub fn weights(&self) -> &[f64] {
+        &self.parameters.weights
+    }
+
+    /// The mean of component `k`.
+    ///
+    /// # Panics
+    /// If there is no such component.
+    pub fn mean(&self, k: usize) -> &[f64] {
+        self.components.mean(k)
+    }
+
+    /// The covariance of component `k`, `d x d`, row by row.
+    ///
+    /// # Panics
+    /// If there is no such component.
+    pub fn covariance(&self, k: usize) -> Vec<f64> {
+        self.parameters.covariance(k)
+    }
+
+    fn rows(&self) -> Rows<'_> {
+        Rows::new(&self.data, self.shown.as_deref())
+    }
+
+    /// Makes the components again from the parameters.
+    fn refresh(&mut self) {
+        self.parameters.write_components(&mut self.components);
+    }
+}
+
+impl Model for GaussianMixture {
+    fn space(&self) -> Space {
+        let mut space = Space::new();
+        let kinds = u32::try_from(self.len()).unwrap_or(u32::MAX);
+        space.block("label", self.data.len(), Support::Category(kinds));
+        space
+    }
+    fn dim(&self) -> usize {
+        self.data.len()
+    }
+    fn log_joint(&self, z: &[f64]) -> f64 {
+        let k = self.len();
+        let term = |(i, &z): (usize, &f64)| {
+            let label = z >= 0.0 && z < k as f64 && z.fract() == 0.0;
+            if !label {
+                return f64::NEG_INFINITY;
+            }
+            self.data.weight(i) * self.components.log_rho(z as usize, self.data.row(i))
+        };
+        z.iter().enumerate().map(term).sum()
+    }
+    fn n_theta(&self) -> usize {
+        self.parameters.n_theta()
+    }
+    fn theta(&self, out: &mut [f64]) {
+        self.parameters.theta(out);
+    }
+    fn set_theta(&mut self, theta: &[f64]) {
+        self.parameters.set_theta(theta);
+        self.refresh();
+    }
+}
+
+impl Subsample for GaussianMixture {
+    fn n_data(&self) -> usize {
+        self.data.len()
+    }
+    fn subsample(&mut self, rows: &[usize]) {
+        let shown = self.shown.get_or_insert_default();
+        shown.clear();
+        shown.extend_from_slice(rows);
+    }
+    fn whole(&mut self) {
+        self.shown = None;
+    }
+}

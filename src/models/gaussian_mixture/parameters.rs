@@ -1,0 +1,212 @@
+//! Weights, means and covariances, and the flat `theta` they stand for.
+
+use super::Covariance;
+use crate::bijector::Support;
+use crate::data::Observations;
+use crate::models::components::{Components, Shape};
+use crate::scratch::with_buffer;
+use crate::triangle;
+
+/// `ln(2 pi)`
+const LN_2PI: f64 = 1.837_877_066_409_345_3;
+
+/// What is learned, in the units of the data.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Parameters {
+    covariance: Covariance,
+    dim: usize,
+    pub(super) weights: Vec<f64>,
+    /// `dim` a component.
+    pub(super) mean: Vec<f64>,
+    /// Cholesky factors or standard deviations, as many as there are to learn.
+    pub(super) factor: Vec<f64>,
+    /// Where the coordinates of `theta` have their zero, and their unit: mean and standard
+    /// deviation of each column.
+    centre: Vec<f64>,
+    pub(super) unit: Vec<f64>,
+}
+
+impl Parameters {
+    /// Equal weights, all means at the mean of the data and unit covariances.
+    pub(super) fn new(data: &Observations, components: usize, covariance: Covariance) -> Self {
+        let (dim, centre) = (data.dim(), data.mean());
+        let variance = data.variance();
+        let common = (variance.iter().sum::<f64>() / dim as f64).sqrt();
+        let unit = match covariance {
+            Covariance::Spherical => vec![common; dim],
+            _ => variance.iter().map(|v| v.sqrt()).collect(),
+        };
+        let mut new = Parameters {
+            covariance,
+            dim,
+            weights: vec![0.0; components],
+            mean: vec![0.0; components * dim],
+            factor: vec![0.0; covariance.n_parameters(components, dim)],
+            centre,
+            unit,
+        };
+        let theta = vec![0.0; new.n_theta()];
+        new.set_theta(&theta);
+        new
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// How many numbers are free.
+    pub(super) fn n_theta(&self) -> usize {
+        self.len() - 1 + self.mean.len() + self.factor.len()
+    }
+
+    pub(super) fn theta(&self, out: &mut [f64]) {
+        let (weights, rest) = out.split_at_mut(self.len() - 1);
+        let (mean, factor) = rest.split_at_mut(self.mean.len());
+        if !weights.is_empty() {
+            Support::Simplex.unconstrain(&self.weights, weights);
+        }
+        for (at, out) in mean.iter_mut().enumerate() {
+            let j = at % self.dim;
+            *out = (self.mean[at] - self.centre[j]) / self.unit[j];
+        }
+        let mut factor = factor.iter_mut();
+        self.each_factor(|entry, unit, positive| {
+            if let Some(out) = factor.next() {
+                *out = if positive { (entry / unit).ln() } else { entry / unit };
+            }
+        });
+    }
+
+    /// Calls `f` with each number of the factors, its unit, and whether it must be positive.
+    fn each_factor(&self, mut f: impl FnMut(f64, f64, bool)) {
+        let dim = self.dim;
+        match self.covariance {
+            Covariance::Full | Covariance::Tied => {
+                for l in self.factor.chunks_exact(triangle::len(dim)) {
+                    for (i, row) in triangle::rows(l).take(dim).enumerate() {
+                        row.iter().enumerate().for_each(|(j, &x)| f(x, self.unit[i], i == j));
+                    }
+                }
+            }
+            _ => {
+                let sds = self.factor.iter().enumerate();
+                // the units of a ball are all the same
+                sds.for_each(|(at, &sd)| f(sd, self.unit[at % dim], true));
+            }
+        }
+    }
+
+    pub(super) fn set_theta(&mut self, theta: &[f64]) {
+        let (weights, rest) = theta.split_at(self.len() - 1);
+        let (mean, factor) = rest.split_at(self.mean.len());
+        if weights.is_empty() {
+            self.weights.fill(1.0);
+        } else {
+            Support::Simplex.constrain(weights, &mut self.weights);
+        }
+        for (at, &theta) in mean.iter().enumerate() {
+            let j = at % self.dim;
+            self.mean[at] = self.centre[j] + self.unit[j] * theta;
+        }
+        self.factor.copy_from_slice(factor);
+        let dim = self.dim;
+        let natural = |x: &mut f64, unit: f64, positive: bool| {
+            *x = unit * if positive { x.exp() } else { *x };
+        };
+        match self.covariance {
+            Covariance::Full | Covariance::Tied => {
+                let each = triangle::len(dim);
+                for l in self.factor.chunks_exact_mut(each) {
+                    for i in 0..dim {
+                        let row = &mut l[triangle::len(i)..triangle::len(i + 1)];
+                        for (j, x) in row.iter_mut().enumerate() {
+                            natural(x, self.unit[i], i == j);
+                        }
+                    }
+                }
+            }
+            _ => {
+                let sds = self.factor.iter_mut().enumerate();
+                // the units of a ball are all the same
+                sds.for_each(|(at, x)| natural(x, self.unit[at % dim], true));
+            }
+        }
+    }
+
+    /// The Cholesky factor or the standard deviations of component `k`.
+    fn factor(&self, k: usize) -> &[f64] {
+        let each = match self.covariance {
+            Covariance::Tied => return &self.factor,
+            Covariance::Full => triangle::len(self.dim),
+            Covariance::Diagonal => self.dim,
+            Covariance::Spherical => 1,
+        };
+        &self.factor[k * each..(k + 1) * each]
+    }
+
+    /// The covariance of component `k`, row by row.
+    pub(super) fn covariance(&self, k: usize) -> Vec<f64> {
+        let (dim, factor) = (self.dim, self.factor(k));
+        let mut out = vec![0.0; dim * dim];
+        for i in 0..dim {
+            for j in 0..=i {
+                let entry = match self.covariance {
+                    Covariance::Full | Covariance::Tied => {
+                        let row = |i: usize| &factor[triangle::len(i)..triangle::len(i + 1)];
+                        triangle::dot(&row(i)[..=j], row(j))
+                    }
+                    _ if i != j => 0.0,
+                    Covariance::Diagonal => factor[i] * factor[i],
+                    Covariance::Spherical => factor[0] * factor[0],
+                };
+                (out[i * dim + j], out[j * dim + i]) = (entry, entry);
+            }
+        }
+        out
+    }
+
+    /// The components these parameters make.
+    pub(super) fn components(&self, data: &Observations) -> Components {
+        let shape = self.covariance.shape(data.dim());
+        let mut out = Components::new(self.len(), self.dim, shape);
+        self.write_components(&mut out);
+        out
+    }
+
+    pub(super) fn write_components(&self, out: &mut Components) {
+        let (dim, shape) = (self.dim, out.shape);
+        let len = shape.len(dim);
+        out.mean.copy_from_slice(&self.mean);
+        for k in 0..self.len() {
+            let w = &mut out.factor[k * len..(k + 1) * len];
+            let factor = self.factor(k);
+            let log_det = match shape {
+                Shape::Diagonal => {
+                    let sd = |j: usize| factor[j.min(factor.len() - 1)];
+                    (0..dim).for_each(|j| w[j] = 1.0 / sd(j));
+                    (0..dim).map(|j| sd(j).ln()).sum()
+                }
+                Shape::Full => {
+                    invert(dim, factor, w);
+                    triangle::log_det(factor)
+                }
+            };
+            let log_weight = self.weights[k].ln();
+            out.constant[k] = log_weight - log_det - 0.5 * dim as f64 * LN_2PI;
+        }
+    }
+}
+
+/// Writes the inverse of a lower triangle.
+fn invert(dim: usize, l: &[f64], out: &mut [f64]) {
+    with_buffer(dim, |column| {
+        for j in 0..dim {
+            column.fill(0.0);
+            column[j] = 1.0;
+            triangle::solve(l, column);
+            for i in j..dim {
+                out[triangle::len(i) + j] = column[i];
+            }
+        }
+    });
+}

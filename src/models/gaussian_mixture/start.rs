@@ -1,0 +1,236 @@
+//! Where EM starts: k-means++, random rows, random labels, or the user's own parameters.
+
+use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
+
+use super::{Covariance, GaussianMixture};
+use crate::error::Error;
+use crate::noise::{Purpose, stream};
+use crate::triangle;
+
+/// Where a fit may start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Start {
+    /// Centres by k-means++ (Arthur and Vassilvitskii 2007), moved by Lloyd's algorithm, all with
+    /// the covariance of the rows about their centres.
+    #[default]
+    KMeans,
+    /// Means at rows drawn at random, all with the covariance of the rows about the nearest of
+    /// them.
+    Rows,
+    /// Rows dealt to components at random.
+    Labels,
+}
+
+/// The most rows a start looks at.
+const LOOK: usize = 20_000;
+/// The most rounds of Lloyd's algorithm.
+const ROUNDS: usize = 50;
+/// The share of the whole covariance in that of a start, which keeps it regular.
+const SHARE: f64 = 1e-3;
+/// Apart from the stream that a run looks at its start with.
+const STREAM: u64 = 1 << 32;
+
+impl GaussianMixture {
+    /// The same mixture at another start: a function of the data, the kind and the seed alone.
+    ///
+    /// # Errors
+    /// None that a mixture that could be made has not met.
+    pub fn started(mut self, start: Start, seed: u64) -> Result<GaussianMixture, Error> {
+        let mut rng = stream(seed, Purpose::Start, STREAM);
+        let sample = Sample::draw(&self, &mut rng);
+        let k = self.len();
+        let nearest = match start {
+            Start::KMeans => {
+                let centres = sample.plus_plus(k, &mut rng);
+                sample.lloyd(centres)
+            }
+            Start::Rows => sample.nearest(&sample.distinct(k, &mut rng)),
+            Start::Labels => (0..sample.len()).map(|_| rng.random_range(0..k)).collect(),
+        };
+        sample.write(&nearest, &mut self);
+        Ok(self)
+    }
+}
+
+/// Rows in units of their columns' standard deviations.
+struct Sample {
+    dim: usize,
+    x: Vec<f64>,
+    weight: Vec<f64>,
+}
+
+impl Sample {
+    fn draw(model: &GaussianMixture, rng: &mut dyn Rng) -> Sample {
+        let (data, unit) = (&model.data, &model.parameters.unit);
+        let mean = data.mean();
+        let mut rows: Vec<usize> = (0..data.len()).filter(|&i| data.weight(i) > 0.0).collect();
+        if rows.len() > LOOK {
+            for i in 0..LOOK {
+                let j = rng.random_range(i..rows.len());
+                rows.swap(i, j);
+            }
+            rows.truncate(LOOK);
+        }
+        let standard = |i: &usize| {
+            let row = data.row(*i).iter().zip(&mean).zip(unit);
+            row.map(|((x, m), u)| (x - m) / u).collect::<Vec<f64>>()
+        };
+        let x = rows.iter().flat_map(standard).collect();
+        let weight = rows.iter().map(|&i| data.weight(i)).collect();
+        Sample { dim: data.dim(), x, weight }
+    }
+
+    fn len(&self) -> usize {
+        self.weight.len()
+    }
+
+    fn row(&self, i: usize) -> &[f64] {
+        &self.x[i * self.dim..(i + 1) * self.dim]
+    }
+
+    /// Rows drawn in proportion to their weight times the squared distance to the nearest centre
+    /// so far; of several candidates the one that leaves the least.
+    fn plus_plus(&self, k: usize, rng: &mut dyn Rng) -> Vec<f64> {
+        let candidates = 2 + (k as f64).ln() as usize;
+        let mut centres = self.row(pick(&self.weight, rng)).to_vec();
+        let far = |i: usize, c: &[f64]| self.weight[i] * distance(self.row(i), c);
+        let mut left: Vec<f64> = (0..self.len()).map(|i| far(i, &centres)).collect();
+        for _ in 1..k {
+            let (mut best, mut best_left, mut least) = (0, Vec::new(), f64::INFINITY);
+            for _ in 0..candidates {
+                let at = pick(&left, rng);
+                let after: Vec<f64> =
+                    left.iter().enumerate().map(|(i, l)| l.min(far(i, self.row(at)))).collect();
+                let sum = after.iter().sum();
+                if sum < least {
+                    (best, best_left, least) = (at, after, sum);
+                }
+            }
+            centres.extend_from_slice(self.row(best));
+            left = best_left;
+        }
+        centres
+    }
+
+    /// Different rows, or as good as that.
+    fn distinct(&self, k: usize, rng: &mut dyn Rng) -> Vec<f64> {
+        let mut left = self.weight.clone();
+        let mut centres = Vec::with_capacity(k * self.dim);
+        for _ in 0..k {
+            let at = pick(&left, rng);
+            centres.extend_from_slice(self.row(at));
+            for i in 0..self.len() {
+                if self.row(i) == self.row(at) {
+                    left[i] = 0.0;
+                }
+            }
+        }
+        centres
+    }
+
+    fn nearest(&self, centres: &[f64]) -> Vec<usize> {
+        let nearest = |i: usize| {
+            let far = centres.chunks_exact(self.dim).map(|c| distance(self.row(i), c));
+            far.enumerate().min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(k, _)| k)
+        };
+        (0..self.len()).map(nearest).collect()
+    }
+
+    /// Moves the centres to the means of the rows nearest to them, until no row changes sides.
+    fn lloyd(&self, mut centres: Vec<f64>) -> Vec<usize> {
+        let mut nearest = self.nearest(&centres);
+        for _ in 0..ROUNDS {
+            let (mut sums, mut counts) = (vec![0.0; centres.len()], vec![0.0; centres.len()]);
+            for (i, &k) in nearest.iter().enumerate() {
+                for (j, x) in self.row(i).iter().enumerate() {
+                    sums[k * self.dim + j] += self.weight[i] * x;
+                    counts[k * self.dim + j] += self.weight[i];
+                }
+            }
+            for (at, c) in centres.iter_mut().enumerate().filter(|(at, _)| counts[*at] > 0.0) {
+                *c = sums[at] / counts[at];
+            }
+            let now = self.nearest(&centres);
+            if now == nearest {
+                break;
+            }
+            nearest = now;
+        }
+        nearest
+    }
+
+    /// Sets the mixture to the shares and means of these groups of rows, and to the covariance
+    /// within them.
+    fn write(&self, group: &[usize], model: &mut GaussianMixture) {
+        let (k, dim) = (model.len(), self.dim);
+        let (mut counts, mut means) = (vec![0.0; k], vec![0.0; k * dim]);
+        for (i, &k) in group.iter().enumerate() {
+            counts[k] += self.weight[i];
+            triangle::add_scaled(self.weight[i], self.row(i), &mut means[k * dim..(k + 1) * dim]);
+        }
+        let total: f64 = counts.iter().sum();
+        means.iter_mut().enumerate().for_each(|(at, m)| *m /= counts[at / dim].max(1e-300));
+        let (mut within, mut whole) =
+            (vec![0.0; triangle::len(dim)], vec![0.0; triangle::len(dim)]);
+        let mut y = vec![0.0; dim];
+        for (i, &k) in group.iter().enumerate() {
+            for j in 0..dim {
+                y[j] = self.row(i)[j] - means[k * dim + j];
+            }
+            let w = self.weight[i] / total;
+            for r in 0..dim {
+                let at = triangle::len(r)..triangle::len(r + 1);
+                triangle::add_scaled(w * y[r], &y[..=r], &mut within[at.clone()]);
+                triangle::add_scaled(w * self.row(i)[r], &self.row(i)[..=r], &mut whole[at]);
+            }
+        }
+        triangle::add_scaled(SHARE, &whole, &mut within);
+        // no group without a share
+        let share = |n: f64| (n + 0.5) / (total + 0.5 * k as f64);
+        let parameters = &mut model.parameters;
+        parameters.weights.iter_mut().zip(&counts).for_each(|(w, n)| *w = share(*n));
+        let centre = model.data.mean();
+        for at in 0..k * dim {
+            let j = at % dim;
+            parameters.mean[at] = centre[j] + parameters.unit[j] * means[at];
+        }
+        let variance = |j: usize| within[triangle::len(j + 1) - 1];
+        let unit = parameters.unit.clone();
+        match model.covariance {
+            Covariance::Full | Covariance::Tied => {
+                triangle::factorize(&mut within);
+                for i in 0..dim {
+                    let row = &mut within[triangle::len(i)..triangle::len(i + 1)];
+                    row.iter_mut().for_each(|l| *l *= unit[i]);
+                }
+                let factors = parameters.factor.chunks_exact_mut(within.len());
+                factors.for_each(|l| l.copy_from_slice(&within));
+            }
+            Covariance::Diagonal => {
+                let sds = parameters.factor.iter_mut().enumerate();
+                sds.for_each(|(at, sd)| *sd = unit[at % dim] * variance(at % dim).sqrt());
+            }
+            Covariance::Spherical => {
+                let mean = (0..dim).map(variance).sum::<f64>() / dim as f64;
+                parameters.factor.fill(unit[0] * mean.sqrt());
+            }
+        }
+        model.refresh();
+    }
+}
+
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
+}
+
+/// A number drawn in proportion to its weight; the first where all are zero.
+fn pick(weights: &[f64], rng: &mut dyn Rng) -> usize {
+    let total: f64 = weights.iter().sum();
+    let mut left = rng.random::<f64>() * total;
+    let hit = weights.iter().position(|w| {
+        left -= w;
+        left < 0.0
+    });
+    hit.unwrap_or(0)
+}
