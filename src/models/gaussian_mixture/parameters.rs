@@ -4,7 +4,6 @@ use super::Covariance;
 use crate::bijector::Support;
 use crate::data::Observations;
 use crate::models::components::{Components, Shape};
-use crate::scratch::with_buffer;
 use crate::triangle;
 
 /// `ln(2 pi)`
@@ -199,14 +198,12 @@ impl Parameters {
 
 /// Writes the inverse of a lower triangle.
 fn invert(dim: usize, l: &[f64], out: &mut [f64]) {
-    with_buffer(dim, |column| {
-        for j in 0..dim {
-            column.fill(0.0);
-            column[j] = 1.0;
-            triangle::solve(l, column);
-            for i in j..dim {
-                out[triangle::len(i) + j] = column[i];
-            }
+    let at = |i: usize, j: usize| triangle::len(i) + j;
+    for j in 0..dim {
+        out[at(j, j)] = 1.0 / l[at(j, j)];
+        for i in j + 1..dim {
+            let sum: f64 = (j..i).map(|m| l[at(i, m)] * out[at(m, j)]).sum();
+            out[at(i, j)] = -sum / l[at(i, i)];
         }
-    });
+    }
 }
