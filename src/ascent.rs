@@ -29,7 +29,7 @@ use crate::warning::Warning;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     /// The ELBO in nats: exact, or an estimate from the step's own draws; `None` where the move
-    /// does not know it.
+    /// does not know it or was not asked ([`Options::elbo_every`](crate::Options::elbo_every)).
     #[serde(with = "lossless::maybe")]
     pub elbo: Option<f64>,
     /// The ELBO between the two moves of a pair, where the first knows it: after the E-step of EM.
@@ -107,6 +107,20 @@ pub trait Ascent<M, Q, T: Scalar = f64> {
     /// An exact move that cannot go on, with the reason.
     fn step(&mut self, model: &mut M, q: &mut Q, rng: &mut dyn Rng) -> Result<Step, Error>;
 
+    /// Moves exactly as [`Ascent::step`] would, to the same bits, but need not say what the ELBO is:
+    /// for steps whose ELBO nobody reads. Override where that is less work.
+    ///
+    /// # Errors
+    /// As [`Ascent::step`].
+    fn step_without_elbo(
+        &mut self,
+        model: &mut M,
+        q: &mut Q,
+        rng: &mut dyn Rng,
+    ) -> Result<Step, Error> {
+        self.step(model, q, rng)
+    }
+
     /// Puts into `model` and `q` what the move would answer now, where that is not simply the last
     /// step (an average of the iterates).
     fn answer(&self, _model: &mut M, _q: &mut Q) {}
@@ -157,19 +171,17 @@ impl<T: Scalar, M, Q, A: Ascent<M, Q, T>, B: Ascent<M, Q, T>> Ascent<M, Q, T> fo
     fn step(&mut self, model: &mut M, q: &mut Q, rng: &mut dyn Rng) -> Result<Step, Error> {
         let first = self.0.step(model, q, rng)?;
         let second = self.1.step(model, q, rng)?;
-        if self.1.exact()
-            && let (Some(before), Some(now)) = (first.elbo, second.elbo)
-            && self.0.exact()
-        {
-            not_below(before, now, || self.1.name())?;
-        }
-        Ok(Step {
-            elbo: second.elbo.or(first.elbo),
-            between: first.elbo,
-            grad_norm: second.grad_norm.or(first.grad_norm),
-            rejected: second.rejected.or(first.rejected),
-            converged: first.converged.and(second.converged),
-        })
+        joined(self, first, second)
+    }
+    fn step_without_elbo(
+        &mut self,
+        model: &mut M,
+        q: &mut Q,
+        rng: &mut dyn Rng,
+    ) -> Result<Step, Error> {
+        let first = self.0.step_without_elbo(model, q, rng)?;
+        let second = self.1.step_without_elbo(model, q, rng)?;
+        joined(self, first, second)
     }
     fn answer(&self, model: &mut M, q: &mut Q) {
         self.0.answer(model, q);
@@ -178,6 +190,27 @@ impl<T: Scalar, M, Q, A: Ascent<M, Q, T>, B: Ascent<M, Q, T>> Ascent<M, Q, T> fo
     fn probe(&mut self, model: &mut M, q: &mut Q, rng: &mut dyn Rng, terms: &mut [f64]) -> bool {
         self.0.probe(model, q, rng, terms) || self.1.probe(model, q, rng, terms)
     }
+}
+
+/// What two moves one after the other did.
+fn joined<T: Scalar, M, Q, A: Ascent<M, Q, T>, B: Ascent<M, Q, T>>(
+    pair: &(A, B),
+    first: Step,
+    second: Step,
+) -> Result<Step, Error> {
+    if pair.1.exact()
+        && let (Some(before), Some(now)) = (first.elbo, second.elbo)
+        && pair.0.exact()
+    {
+        not_below(before, now, || pair.1.name())?;
+    }
+    Ok(Step {
+        elbo: second.elbo.or(first.elbo),
+        between: first.elbo,
+        grad_norm: second.grad_norm.or(first.grad_norm),
+        rejected: second.rejected.or(first.rejected),
+        converged: first.converged.and(second.converged),
+    })
 }
 
 impl<T: Scalar, M, Q> Ascent<M, Q, T> for Box<dyn Ascent<M, Q, T>> {
@@ -207,6 +240,14 @@ impl<T: Scalar, M, Q> Ascent<M, Q, T> for Box<dyn Ascent<M, Q, T>> {
     }
     fn step(&mut self, model: &mut M, q: &mut Q, rng: &mut dyn Rng) -> Result<Step, Error> {
         (**self).step(model, q, rng)
+    }
+    fn step_without_elbo(
+        &mut self,
+        model: &mut M,
+        q: &mut Q,
+        rng: &mut dyn Rng,
+    ) -> Result<Step, Error> {
+        (**self).step_without_elbo(model, q, rng)
     }
     fn answer(&self, model: &mut M, q: &mut Q) {
         (**self).answer(model, q);

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 pub use dual::Dual;
-pub(crate) use program::{Program, Workspace};
+pub(crate) use program::{Program, Want, Workspace};
 pub use real::{Primitive, Real};
 pub use record::Var;
 
@@ -151,12 +151,17 @@ impl<L: Recordable> Autodiff<L> {
     /// that `out` says is where the log joint is not finite.
     fn replay(&self, z: &[f64], values: bool, out: &mut [f64], mut grad: Option<&mut [f64]>) {
         let (program, d) = (self.program(), self.dim);
+        let want = match (values, &grad) {
+            (true, Some(_)) => Want::Both,
+            (true, None) => Want::Values,
+            (false, _) => Want::Gradients,
+        };
         let width = program.lanes(out.len());
         with_workspace(|ws| {
             for start in (0..out.len()).step_by(width) {
                 let end = (start + width).min(out.len());
                 let lanes = end - start;
-                program.forward(lanes, &z[start * d..end * d], values, ws);
+                program.forward(lanes, &z[start * d..end * d], want, ws);
                 program.output(0, ws, &mut out[start..end]);
                 if let Some(grad) = &mut grad {
                     program.clear(ws);
@@ -214,7 +219,7 @@ impl<L: Recordable> TwiceDifferentiable for Autodiff<L> {
         with_dual_workspace(|ws, point| {
             point.clear();
             point.extend(z.iter().zip(v).map(|(&re, &eps)| Dual { re, eps }));
-            program.forward(1, point, true, ws);
+            program.forward(1, point, Want::Both, ws);
             program.clear(ws);
             program.seed(0, 0, Dual::from(1.0), ws);
             program.reverse(ws, point);

@@ -44,6 +44,23 @@ pub trait GradientEstimator<M, Q, T: Scalar = f64> {
         grad_theta: &mut [T],
         grad_lambda: &mut [T],
     ) -> Result<f64, NonFinite>;
+
+    /// The gradients of [`GradientEstimator::estimate`] to the same bits, from the same randomness,
+    /// without the ELBO: for steps whose ELBO nobody reads. Override where that is less work.
+    ///
+    /// # Errors
+    /// The draw at which the model was not finite, with all that `estimate` would say of it.
+    fn gradient(
+        &mut self,
+        model: &M,
+        q: &Q,
+        rng: &mut dyn Rng,
+        scratch: &mut Self::Scratch,
+        grad_theta: &mut [T],
+        grad_lambda: &mut [T],
+    ) -> Result<(), NonFinite> {
+        self.estimate(model, q, rng, scratch, grad_theta, grad_lambda).map(drop)
+    }
 }
 
 /// The draw that spoiled a step.

@@ -31,11 +31,22 @@ pub struct Options {
     pub stop: Stop,
     /// How many steps in a row may be rejected before the run ends as diverged.
     pub patience: usize,
+    /// The ELBO of a step is evaluated every so many steps: with 1 at each. At the others a move is
+    /// free not to (`Step::elbo` is then `None`), which saves a gradient ascent the values of the
+    /// model; the steps are the same to the last bit. Whatever this says, the last of the `steps`
+    /// knows its ELBO, and so does every step whose ELBO the loop itself looks at: those of exact
+    /// moves and under [`Stop::Exact`], and one in 64 of the others.
+    #[serde(default = "one")]
+    pub elbo_every: usize,
+}
+
+fn one() -> usize {
+    1
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { steps: 20_000, seed: 0, stop: Stop::default(), patience: 50 }
+        Options { steps: 20_000, seed: 0, stop: Stop::default(), patience: 50, elbo_every: 1 }
     }
 }
 
@@ -51,6 +62,10 @@ impl Options {
         }
         if self.patience == 0 {
             return Err(Error::option("patience", 0, "allow at least one rejected step"));
+        }
+        if self.elbo_every == 0 {
+            let remedy = "evaluate the ELBO every 1 step or more; a large number spares it";
+            return Err(Error::option("elbo_every", 0, remedy));
         }
         Ok(())
     }
@@ -200,6 +215,22 @@ impl<M, Q, A> Run<M, Q, A> {
         Ok(ended)
     }
 
+    /// Whether anybody will look at the ELBO of step `t`.
+    fn reads_elbo<T>(&self, t: usize) -> bool
+    where
+        T: Scalar,
+        M: Model<T>,
+        Q: Family<T>,
+        A: Ascent<M, Q, T>,
+    {
+        let Options { steps, elbo_every, stop, .. } = &self.options;
+        t.is_multiple_of(*elbo_every)
+            || t + 1 == *steps
+            || Runaway::looks_at(t + 1)
+            || matches!(stop, Stop::Exact { .. })
+            || self.ascent.exact()
+    }
+
     fn step_uncaught<T>(&mut self, t: usize) -> Result<Option<Outcome>, Error>
     where
         T: Scalar,
@@ -209,7 +240,11 @@ impl<M, Q, A> Run<M, Q, A> {
     {
         let Options { seed, patience, .. } = self.options;
         let mut rng = stream(seed, Purpose::Step, t as u64);
-        let step = self.ascent.step(&mut self.model, &mut self.q, &mut rng)?;
+        let step = if self.reads_elbo::<T>(t) {
+            self.ascent.step(&mut self.model, &mut self.q, &mut rng)?
+        } else {
+            self.ascent.step_without_elbo(&mut self.model, &mut self.q, &mut rng)?
+        };
         let history = &mut self.history;
         if self.ascent.exact()
             && let Some(first) = step.between.or(step.elbo)

@@ -135,6 +135,8 @@ fn climb<M: TwiceDifferentiable, Q: Smooth>(
         steps: options.steps,
         seed: options.seed,
         stop: Stop::Paired(Paired { every: EVERY, ..Paired::default() }),
+        // The stop rule evaluates for itself, and so does the report.
+        elbo_every: options.steps,
         ..Options::default()
     };
     fit(model, q, GradientAscent::new(estimator, steps()), options)

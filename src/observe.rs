@@ -100,8 +100,8 @@ impl StopToken {
 /// Steps the ELBO on the progress line is averaged over.
 const WINDOW: usize = 100;
 
-/// A progress line: `step 1200 of at most 20000  ELBO -7.189 ± 0.002`, the mean over the last
-/// hundred steps that know it and its standard error.
+/// A progress line: `step 1200 of at most 20000  ELBO -7.189 ± 0.002`, the mean over those of the
+/// last hundred steps that know it and its standard error; where none does, the last that was known.
 pub fn progress_line(trace: &[Step], limit: usize) -> String {
     let mut line = format!("step {} of at most {limit}", trace.len());
     let recent = &trace[trace.len().saturating_sub(WINDOW)..];
@@ -114,6 +114,8 @@ pub fn progress_line(trace: &[Step], limit: usize) -> String {
         if n > 1.0 {
             line += &format!(" ± {:.1e}", (variance / n).sqrt());
         }
+    } else if let Some(elbo) = trace.iter().rev().find_map(|s| s.elbo) {
+        line += &format!("  ELBO {elbo:.3}");
     }
     let rejected = recent.iter().filter(|s| s.rejected.is_some()).count();
     if rejected > 0 {

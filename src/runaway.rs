@@ -43,6 +43,11 @@ fn limit(space: &Space, i: usize) -> f64 {
 }
 
 impl Runaway {
+    /// Whether it looks after so many steps: the first step makes the buffers.
+    pub(crate) fn looks_at(steps: usize) -> bool {
+        steps == 1 || steps.is_multiple_of(EVERY)
+    }
+
     /// Looks at one draw of `q`, always made of the same noise.
     pub(crate) fn look<T: Scalar, M: Model<T>, Q: Family<T>>(
         &mut self,
@@ -52,8 +57,7 @@ impl Runaway {
         q: &Q,
     ) -> Result<(), Error> {
         let beyond_reason = elbo.is_some_and(|elbo| elbo > ELBO);
-        // The first step makes the buffers.
-        if steps != 1 && !steps.is_multiple_of(EVERY) && !beyond_reason {
+        if !Runaway::looks_at(steps) && !beyond_reason {
             return Ok(());
         }
         let d = q.dim();

@@ -25,7 +25,7 @@ fn failed(what: &str, error: impl std::fmt::Display) -> Error {
 /// step's own draws unless the move is exact), `between` (the ELBO between the two moves of a pair),
 /// `grad_norm` (Euclidean), `rejected` (1 where the
 /// step was not finite and nothing moved), `converged` (the reason of a move that says by itself
-/// that it has arrived). What is not known is empty. Numbers have as many digits as they need to
+/// that it has arrived). What is not known or was not evaluated is empty. Numbers have as many digits as they need to
 /// be read back exactly.
 ///
 /// ```

@@ -63,6 +63,17 @@ where
     A: Ascent<M, Q, T>,
 {
     let options = Options { steps: warm + 200, stop, ..Options::default() };
+    takes_steps(warm, options, model, q, ascent);
+}
+
+#[track_caller]
+fn takes_steps<T, M, Q, A>(warm: usize, options: Options, model: M, q: Q, ascent: A)
+where
+    T: Scalar,
+    M: Model<T>,
+    Q: Family<T>,
+    A: Ascent<M, Q, T>,
+{
     let mut run = Run::new(model, q, ascent, options).expect("the pair fits");
     for _ in 0..warm {
         assert_eq!(run.step(), Ok(None));
@@ -251,6 +262,18 @@ fn likelihoods() {
     });
     let path = GradientAscent::new(StickingTheLanding { draws: 16 }, Adam::rate(0.01));
     allocates_nothing(model, MeanFieldGaussian::standard(7), path);
+}
+
+/// Steps whose ELBO nobody reads: the first of them makes its buffers, as the first of the others.
+#[test]
+fn gradients_alone() {
+    let options =
+        || Options { steps: 202, stop: Stop::Budget, elbo_every: 50, ..Options::default() };
+    let path = || GradientAscent::new(Reparameterization { draws: 10 }, Adam::rate(0.01));
+    takes_steps(2, options(), eight_schools(), MeanFieldGaussian::standard(10), path());
+    takes_steps::<f64, _, _, _>(2, options(), Shifted(1.0), MeanFieldGaussian::standard(2), path());
+    let landing = GradientAscent::new(StickingTheLanding { draws: 10 }, Adam::rate(0.01));
+    takes_steps(2, options(), eight_schools(), FullRankGaussian::standard(10), landing);
 }
 
 #[test]

@@ -189,6 +189,7 @@ fn options_that_make_no_sense() {
     let with = |options| fit(on_line(normal), q(), ascent(2, 0.1), options);
     expect_error(with(budget(0)), &["E10", "steps is 0"]);
     expect_error(with(Options { patience: 0, ..budget(5) }), &["E10", "patience is 0"]);
+    expect_error(with(Options { elbo_every: 0, ..budget(5) }), &["E10", "elbo_every is 0"]);
     let paired = |p: Paired| Options { stop: Stop::Paired(p), ..budget(5) };
     expect_error(with(paired(Paired { every: 0, ..Paired::default() })), &["E10", "every is 0"]);
     expect_error(with(paired(Paired { draws: 1, ..Paired::default() })), &["E10", "draws of the"]);

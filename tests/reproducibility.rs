@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use elbo::observe::{StopToken, both, checkpoint, progress_line};
 use elbo::{
     Adam, Ascent, Averaged, Differentiable, Family, Fit, GradientAscent, MeanFieldGaussian,
-    Minibatch, Model, Options, Outcome, Paired, Run, Space, StickingTheLanding, Stop, Subsample,
-    Var, density, fit, fit_with, from_fn, trace,
+    Minibatch, Model, Options, Outcome, Paired, Real, Reparameterization, Run, ScoreFunction,
+    Space, Step, StickingTheLanding, Stop, Subsample, Var, density, fit, fit_with, from_fn, trace,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -238,6 +238,92 @@ fn the_paired_stop_rule_resumes_with_its_memory() {
     let steps = whole.trace.len();
     let cuts = [60, 61, steps / 2, steps - 1];
     resumed_is_uninterrupted("paired.json", eight_schools, ascent, o, &cuts);
+}
+
+/// Runs with the ELBO evaluated at every step and at one in 50, and compares all but the ELBO.
+#[track_caller]
+fn the_elbo_costs_no_bit<M: Model, A: Ascent<M, MeanFieldGaussian>>(
+    model: impl Fn() -> M,
+    ascent: impl Fn() -> A,
+) {
+    let run = |elbo_every| {
+        let o = Options { elbo_every, ..options(180, Stop::Budget) };
+        fit(model(), MeanFieldGaussian::standard(model().dim()), ascent(), o).unwrap()
+    };
+    let (with, without) = (run(1), run(50));
+    assert_eq!(bits(&with).0, bits(&without).0);
+    assert_eq!(with.warnings, without.warnings);
+    for (t, (a, b)) in with.trace.iter().zip(&without.trace).enumerate() {
+        let grad_norm = |s: &Step| s.grad_norm.map(f64::to_bits);
+        assert_eq!(grad_norm(a), grad_norm(b), "step {t}");
+        // In JSON, where not a number equals itself.
+        let rejected = |s: &Step| serde_json::to_string(&s.rejected).unwrap();
+        assert_eq!(rejected(a), rejected(b), "step {t}");
+        if b.elbo.is_some() {
+            assert_eq!(a.elbo.map(f64::to_bits), b.elbo.map(f64::to_bits), "step {t}");
+        }
+        if t % 50 == 0 || t == 179 {
+            assert_eq!(a.elbo.is_some(), b.elbo.is_some(), "step {t}");
+        }
+    }
+}
+
+#[test]
+fn steps_are_the_same_whether_or_not_the_elbo_is_evaluated() {
+    let adam = || Averaged::new(Adam::rate(0.05));
+    let path = || GradientAscent::new(Reparameterization { draws: 20 }, adam());
+    the_elbo_costs_no_bit(eight_schools, ascent);
+    the_elbo_costs_no_bit(eight_schools, path);
+    the_elbo_costs_no_bit(|| eight_schools().parallel(), path);
+    the_elbo_costs_no_bit(
+        || eight_schools().unconstrained(),
+        || Box::new(path()) as Box<dyn Ascent<_, _>>,
+    );
+    the_elbo_costs_no_bit(eight_schools, || (path(), ascent()));
+    the_elbo_costs_no_bit(|| Mean::new(103), || Minibatch::new(10, path()));
+    let score = || GradientAscent::new(ScoreFunction { draws: 20 }, adam());
+    the_elbo_costs_no_bit(eight_schools, score);
+    // outside the support in about a draw of a hundred: the slope is finite, the log joint is not
+    let cut = || {
+        let mut space = Space::new();
+        let x = space.real("x");
+        from_fn(space, move |z| density::normal(z[x], 0.0, 1.0) + z[x].log_indicator(-2.5, 2.5))
+    };
+    the_elbo_costs_no_bit(cut, path);
+    the_elbo_costs_no_bit(cut, ascent);
+    let o = Options { elbo_every: 50, ..options(180, Stop::Budget) };
+    let run = fit(cut(), MeanFieldGaussian::standard(1), path(), o).unwrap();
+    assert!((1..100).contains(&run.rejected), "{} rejected", run.rejected);
+    let spoiled = run.trace.iter().find_map(|s| s.rejected.as_ref()).unwrap();
+    assert!(spoiled.log_joint == f64::NEG_INFINITY && spoiled.z[0].abs() > 2.5);
+}
+
+#[test]
+fn a_step_that_is_not_asked_for_its_elbo_says_so() {
+    let o = Options { elbo_every: 1_000, ..options(300, Stop::Budget) };
+    resumed_is_uninterrupted("sparse.json", eight_schools, ascent, o.clone(), &[1, 137, 299]);
+    let run = fit(eight_schools(), MeanFieldGaussian::standard(10), ascent(), o.clone()).unwrap();
+    let known: Vec<usize> = (0..300).filter(|&t| run.trace[t].elbo.is_some()).collect();
+    assert_eq!(known, [0, 63, 127, 191, 255, 299], "at the looks for an objective without limit");
+    let text = trace::csv(&run.trace).unwrap();
+    let row: Vec<&str> = text.lines().nth(2).unwrap().split(',').collect();
+    assert_eq!(row[..2], ["1", ""]);
+    assert_eq!(trace::from_json(&trace::json(&run.trace).unwrap()).unwrap(), run.trace);
+    let line = progress_line(&run.trace[..299], 300);
+    assert!(
+        line.starts_with("step 299 of at most 300  ELBO -3") && !line.contains("NaN"),
+        "{line}"
+    );
+    let line = progress_line(&run.trace[..60], 300);
+    assert!(line.contains("ELBO -"), "{line}");
+    // the rules that read the ELBO still get it
+    let paired = Paired { every: 60, draws: 64, tolerance: Some(0.05) };
+    let run = |elbo_every| {
+        let o = Options { elbo_every, ..options(20_000, Stop::Paired(paired.clone())) };
+        let q = MeanFieldGaussian::standard(10);
+        fit(eight_schools(), q, ascent(), o).unwrap().outcome.to_string()
+    };
+    assert_eq!(run(1), run(1_000));
 }
 
 #[test]

@@ -74,6 +74,56 @@ pub(super) fn write<T: Scalar, M: Model<T>, Q: Family<T>>(model: &mut M, q: &mut
     q.set_params(lambda);
 }
 
+impl<E, O> GradientAscent<E, O> {
+    /// One step along what `estimate` makes of the zeroed gradients in `theta` and in `lambda`.
+    fn climb<T, M, Q>(
+        &mut self,
+        model: &mut M,
+        q: &mut Q,
+        estimate: impl FnOnce(
+            &mut E,
+            &M,
+            &Q,
+            &mut E::Scratch,
+            &mut [T],
+            &mut [T],
+        ) -> Result<Option<f64>, NonFinite>,
+    ) -> Step
+    where
+        T: Scalar,
+        M: Model<T>,
+        Q: Family<T>,
+        E: GradientEstimator<M, Q, T>,
+        O: Optimizer<T>,
+    {
+        let b = buffers_of::<Buffers<T, E::Scratch>>(&mut self.buffers);
+        read(model, q, &mut b.params);
+        b.step.clear();
+        b.step.resize(b.params.len(), T::default());
+        let (grad_theta, grad_lambda) = b.step.split_at_mut(model.n_theta());
+        let estimate =
+            estimate(&mut self.estimator, model, q, &mut b.scratch, grad_theta, grad_lambda);
+        let reject = |bad| Step { rejected: Some(Box::new(bad)), ..Step::default() };
+        let elbo = match estimate {
+            Ok(elbo) => elbo,
+            Err(bad) => return reject(bad),
+        };
+        let square: f64 = b.step.iter().map(|g| g.to_f64() * g.to_f64()).sum();
+        if !square.is_finite() || elbo.is_some_and(|elbo| !elbo.is_finite()) {
+            return reject(sum_not_finite(elbo, &b.step));
+        }
+        self.optimizer.step(&b.params, &mut b.step);
+        for (p, s) in b.params.iter_mut().zip(&b.step) {
+            *p += *s;
+        }
+        if b.params.iter().any(|p| !p.is_finite()) {
+            return reject(sum_not_finite(elbo, &b.params));
+        }
+        write(model, q, &b.params);
+        Step { elbo, grad_norm: Some(square.sqrt()), ..Step::default() }
+    }
+}
+
 impl<T, M, Q, E, O> Ascent<M, Q, T> for GradientAscent<E, O>
 where
     T: Scalar,
@@ -97,31 +147,20 @@ where
     }
 
     fn step(&mut self, model: &mut M, q: &mut Q, rng: &mut dyn Rng) -> Result<Step, Error> {
-        let b = buffers_of::<Buffers<T, E::Scratch>>(&mut self.buffers);
-        read(model, q, &mut b.params);
-        b.step.clear();
-        b.step.resize(b.params.len(), T::default());
-        let (grad_theta, grad_lambda) = b.step.split_at_mut(model.n_theta());
-        let estimate =
-            self.estimator.estimate(model, q, rng, &mut b.scratch, grad_theta, grad_lambda);
-        let reject = |bad| Ok(Step { rejected: Some(Box::new(bad)), ..Step::default() });
-        let elbo = match estimate {
-            Ok(elbo) => elbo,
-            Err(bad) => return reject(bad),
-        };
-        let square: f64 = b.step.iter().map(|g| g.to_f64() * g.to_f64()).sum();
-        if !square.is_finite() || !elbo.is_finite() {
-            return reject(sum_not_finite(elbo, &b.step));
-        }
-        self.optimizer.step(&b.params, &mut b.step);
-        for (p, s) in b.params.iter_mut().zip(&b.step) {
-            *p += *s;
-        }
-        if b.params.iter().any(|p| !p.is_finite()) {
-            return reject(sum_not_finite(elbo, &b.params));
-        }
-        write(model, q, &b.params);
-        Ok(Step { elbo: Some(elbo), grad_norm: Some(square.sqrt()), ..Step::default() })
+        Ok(self.climb(model, q, |estimator, m, q, scratch, theta, lambda| {
+            estimator.estimate(m, q, rng, scratch, theta, lambda).map(Some)
+        }))
+    }
+
+    fn step_without_elbo(
+        &mut self,
+        model: &mut M,
+        q: &mut Q,
+        rng: &mut dyn Rng,
+    ) -> Result<Step, Error> {
+        Ok(self.climb(model, q, |estimator, m, q, scratch, theta, lambda| {
+            estimator.gradient(m, q, rng, scratch, theta, lambda).map(|()| None)
+        }))
     }
 
     fn answer(&self, model: &mut M, q: &mut Q) {
@@ -148,7 +187,8 @@ where
 }
 
 /// The first parameter whose gradient or value is not finite.
-fn sum_not_finite<T: Scalar>(elbo: f64, params: &[T]) -> NonFinite {
+fn sum_not_finite<T: Scalar>(elbo: Option<f64>, params: &[T]) -> NonFinite {
+    let elbo = elbo.unwrap_or(f64::NAN);
     let coordinate = params.iter().position(|g| !g.is_finite());
     NonFinite { draw: 0, z: Vec::new(), log_joint: elbo, log_q: 0.0, coordinate }
 }

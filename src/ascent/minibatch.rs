@@ -78,6 +78,19 @@ impl<A> Minibatch<A> {
         edge(b)..edge(b + 1)
     }
 
+    /// Shows the rows of the next step to model and family.
+    fn show_next<T: Scalar, M: Subsample, Q: Family<T>>(
+        &mut self,
+        model: &mut M,
+        q: &mut Q,
+        rng: &mut dyn Rng,
+    ) {
+        let stretch = self.next(model.n_data(), rng);
+        let rows = &self.order[stretch];
+        model.subsample(rows);
+        q.subsample(rows);
+    }
+
     /// Draws the rows of a probe without replacement: the first exchanges of a shuffle, undone
     /// afterwards.
     fn draw_probe(&mut self, n: usize, rng: &mut dyn Rng) {
@@ -154,11 +167,18 @@ where
     }
 
     fn step(&mut self, model: &mut M, q: &mut Q, rng: &mut dyn Rng) -> Result<Step, Error> {
-        let stretch = self.next(model.n_data(), rng);
-        let rows = &self.order[stretch];
-        model.subsample(rows);
-        q.subsample(rows);
+        self.show_next(model, q, rng);
         self.inner.step(model, q, rng)
+    }
+
+    fn step_without_elbo(
+        &mut self,
+        model: &mut M,
+        q: &mut Q,
+        rng: &mut dyn Rng,
+    ) -> Result<Step, Error> {
+        self.show_next(model, q, rng);
+        self.inner.step_without_elbo(model, q, rng)
     }
 
     fn answer(&self, model: &mut M, q: &mut Q) {

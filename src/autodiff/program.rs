@@ -99,7 +99,7 @@ pub(crate) trait Replay: Real + Default {
         lanes: usize,
         x: &[Self],
         out: Option<&mut [Self]>,
-        slopes: &mut [Self],
+        slopes: Option<&mut [Self]>,
     );
 }
 
@@ -118,11 +118,13 @@ impl Replay for f64 {
         lanes: usize,
         x: &[f64],
         out: Option<&mut [f64]>,
-        slopes: &mut [f64],
+        slopes: Option<&mut [f64]>,
     ) {
-        match out {
-            Some(out) => operation.value_grad_lanes(lanes, x, out, slopes),
-            None => operation.grad_lanes(lanes, x, slopes),
+        match (out, slopes) {
+            (Some(out), Some(slopes)) => operation.value_grad_lanes(lanes, x, out, slopes),
+            (Some(out), None) => operation.value_lanes(lanes, x, out),
+            (None, Some(slopes)) => operation.grad_lanes(lanes, x, slopes),
+            (None, None) => {}
         }
     }
 }
@@ -143,7 +145,7 @@ impl Replay for Dual {
         lanes: usize,
         x: &[Dual],
         mut out: Option<&mut [Dual]>,
-        slopes: &mut [Dual],
+        mut slopes: Option<&mut [Dual]>,
     ) {
         let n = x.len() / lanes.max(1);
         let (mut point, mut direction) = (vec![0.0; n], vec![0.0; n]);
@@ -158,11 +160,21 @@ impl Replay for Dual {
             if let Some(out) = &mut out {
                 out[l] = Dual { re, eps: grad.iter().zip(&direction).map(|(g, d)| g * d).sum() };
             }
-            for i in 0..n {
-                slopes[i * lanes + l] = Dual { re: grad[i], eps: turned[i] };
+            if let Some(slopes) = &mut slopes {
+                for i in 0..n {
+                    slopes[i * lanes + l] = Dual { re: grad[i], eps: turned[i] };
+                }
             }
         }
     }
+}
+
+/// What a forward pass prepares.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Want {
+    Values,
+    Gradients,
+    Both,
 }
 
 /// Everything one replay writes; kept from one replay to the next.
@@ -225,14 +237,14 @@ impl Program {
         }
     }
 
-    /// Computes every node at `lanes` points; `z` holds one point after another. Without `values`
-    /// only what gradients need, and what is not finite: an output may be wrong by the primitives
-    /// that were not asked for their value.
+    /// Computes every node at `lanes` points; `z` holds one point after another. For gradients alone,
+    /// an output may be wrong by the primitives that were not asked for their value, and says no more
+    /// than where it is not finite; after values alone there is no reverse pass.
     pub(crate) fn forward<S: Replay>(
         &self,
         lanes: usize,
         z: &[S],
-        values: bool,
+        want: Want,
         ws: &mut Workspace<S>,
     ) {
         ws.lanes = lanes;
@@ -333,7 +345,8 @@ impl Program {
                         ws.gathered.extend_from_slice(at(i));
                     }
                     let slopes = &mut ws.slopes[p.slopes * lanes..][..p.args.len() * lanes];
-                    let out = if values || p.value_needed {
+                    let slopes = (want != Want::Values).then_some(slopes);
+                    let out = if want != Want::Gradients || p.value_needed {
                         Some(out)
                     } else {
                         out.fill(S::default());

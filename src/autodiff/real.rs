@@ -160,6 +160,12 @@ pub trait Primitive: Send + Sync {
         ONE_POINT.set(buffer);
     }
 
+    /// The values of [`Primitive::value_grad_lanes`], the same bits, without the gradients: asked for
+    /// where no gradient is taken. Override where the gradient costs something.
+    fn value_lanes(&self, lanes: usize, x: &[f64], out: &mut [f64]) {
+        with_buffer(x.len(), |grad| self.value_grad_lanes(lanes, x, out, grad));
+    }
+
     /// The gradients of [`Primitive::value_grad_lanes`], the same bits, without the values: asked
     /// for where nobody reads the value. Override where the value costs something.
     ///
@@ -282,8 +288,9 @@ impl Real for f64 {
         times_log(self, x, f64::ln_1p(x), x + 1.0)
     }
     fn primitive<P: Primitive + 'static>(x: &[f64], operation: &Arc<P>) -> f64 {
-        let mut grad = vec![0.0; x.len()];
-        operation.value_grad(x, &mut grad)
+        let mut out = [0.0];
+        operation.value_lanes(1, x, &mut out);
+        out[0]
     }
     fn log_sum_exp(x: &[f64]) -> f64 {
         let top = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);

@@ -43,35 +43,88 @@ pub struct Draws<T, R> {
 }
 
 impl<T: Scalar, R: Default + Send + 'static> Draws<T, R> {
-    /// Draws, evaluates the model, and returns the mean of `log p - log q`.
-    fn evaluate<M, Q>(
+    /// Draws, and says where.
+    fn draw<Q: Reparameterized<T, Residuals = R>>(
         &mut self,
         draws: usize,
-        model: &M,
         q: &Q,
         rng: &mut dyn Rng,
-        grad_theta: &mut [T],
-    ) -> Result<f64, NonFinite>
-    where
-        M: Differentiable<T>,
-        Q: Reparameterized<T, Residuals = R>,
-    {
+    ) {
         let d = q.dim();
         self.eps.resize(q.noise_dim() * draws, T::default());
         self.z.resize(d * draws, T::default());
         self.dz.resize(d * draws, T::default());
-        self.score.resize(d * draws, T::default());
         self.dlog_q.resize(draws, T::default());
-        self.log_p.resize(draws, 0.0);
         self.log_q.resize(draws, 0.0);
         q.draw_noise(rng, &mut self.eps);
         q.transport(&self.eps, &mut self.z, &mut self.log_q, &mut self.residuals);
+    }
+
+    /// Values and gradients of the model at the draws; the mean of `log p - log q`.
+    fn evaluate<M: Differentiable<T>>(
+        &mut self,
+        model: &M,
+        grad_theta: &mut [T],
+    ) -> Result<f64, NonFinite> {
+        let draws = self.log_q.len();
+        self.log_p.resize(draws, 0.0);
         model.log_joint_grad_batch(&self.z, &mut self.log_p, &mut self.dz, grad_theta);
-        if let Some(bad) = NonFinite::find(d, &self.z, &self.log_p, &self.log_q, &self.dz) {
+        let dim = self.z.len() / draws.max(1);
+        if let Some(bad) = NonFinite::find(dim, &self.z, &self.log_p, &self.log_q, &self.dz) {
             return Err(bad);
         }
         let total: f64 = self.log_p.iter().zip(&self.log_q).map(|(p, q)| p - q).sum();
         Ok(total / draws as f64)
+    }
+
+    /// Gradients of the model at the draws, and nothing else unless something is not finite.
+    fn differentiate<M: Differentiable<T>>(
+        &mut self,
+        model: &M,
+        grad_theta: &mut [T],
+    ) -> Result<(), NonFinite> {
+        model.grad_batch(&self.z, self.log_q.len(), &mut self.dz, grad_theta);
+        // A number times 0 is 0, unless it is not finite.
+        let nothing: T = self.dz.iter().map(|&g| g * T::default()).sum();
+        if nothing.is_finite() && self.log_q.iter().all(|q| q.is_finite()) {
+            return Ok(());
+        }
+        grad_theta.fill(T::default());
+        self.evaluate(model, grad_theta).map(drop)
+    }
+}
+
+impl Reparameterization {
+    /// Takes the gradients at the draws to those in `lambda`.
+    fn pull_back<T: Scalar, Q: Reparameterized<T>>(
+        self,
+        q: &Q,
+        s: &mut Draws<T, Q::Residuals>,
+        grad_lambda: &mut [T],
+    ) {
+        let share = T::from_f64(1.0 / self.draws as f64);
+        s.dz.iter_mut().for_each(|g| *g *= share);
+        s.dlog_q.fill(-share);
+        q.pull_back(&s.eps, &s.residuals, &s.dz, &s.dlog_q, grad_lambda);
+    }
+}
+
+impl StickingTheLanding {
+    /// The same, without the score of `q`.
+    fn pull_back<T: Scalar, Q: Smooth<T>>(
+        self,
+        q: &Q,
+        s: &mut Draws<T, Q::Residuals>,
+        grad_lambda: &mut [T],
+    ) {
+        let share = T::from_f64(1.0 / self.draws as f64);
+        s.score.resize(s.dz.len(), T::default());
+        q.log_prob_grad(&s.eps, &s.residuals, &s.z, &mut s.score);
+        for (g, score) in s.dz.iter_mut().zip(&s.score) {
+            *g = (*g - *score) * share;
+        }
+        s.dlog_q.fill(T::default());
+        q.pull_back(&s.eps, &s.residuals, &s.dz, &s.dlog_q, grad_lambda);
     }
 }
 
@@ -96,12 +149,25 @@ where
         grad_theta: &mut [T],
         grad_lambda: &mut [T],
     ) -> Result<f64, NonFinite> {
-        let elbo = s.evaluate(self.draws, model, q, rng, grad_theta)?;
-        let share = T::from_f64(1.0 / self.draws as f64);
-        s.dz.iter_mut().for_each(|g| *g *= share);
-        s.dlog_q.fill(-share);
-        q.pull_back(&s.eps, &s.residuals, &s.dz, &s.dlog_q, grad_lambda);
+        s.draw(self.draws, q, rng);
+        let elbo = s.evaluate(model, grad_theta)?;
+        self.pull_back(q, s, grad_lambda);
         Ok(elbo)
+    }
+
+    fn gradient(
+        &mut self,
+        model: &M,
+        q: &Q,
+        rng: &mut dyn Rng,
+        s: &mut Self::Scratch,
+        grad_theta: &mut [T],
+        grad_lambda: &mut [T],
+    ) -> Result<(), NonFinite> {
+        s.draw(self.draws, q, rng);
+        s.differentiate(model, grad_theta)?;
+        self.pull_back(q, s, grad_lambda);
+        Ok(())
     }
 }
 
@@ -126,14 +192,24 @@ where
         grad_theta: &mut [T],
         grad_lambda: &mut [T],
     ) -> Result<f64, NonFinite> {
-        let elbo = s.evaluate(self.draws, model, q, rng, grad_theta)?;
-        let share = T::from_f64(1.0 / self.draws as f64);
-        q.log_prob_grad(&s.eps, &s.residuals, &s.z, &mut s.score);
-        for (g, score) in s.dz.iter_mut().zip(&s.score) {
-            *g = (*g - *score) * share;
-        }
-        s.dlog_q.fill(T::default());
-        q.pull_back(&s.eps, &s.residuals, &s.dz, &s.dlog_q, grad_lambda);
+        s.draw(self.draws, q, rng);
+        let elbo = s.evaluate(model, grad_theta)?;
+        self.pull_back(q, s, grad_lambda);
         Ok(elbo)
+    }
+
+    fn gradient(
+        &mut self,
+        model: &M,
+        q: &Q,
+        rng: &mut dyn Rng,
+        s: &mut Self::Scratch,
+        grad_theta: &mut [T],
+        grad_lambda: &mut [T],
+    ) -> Result<(), NonFinite> {
+        s.draw(self.draws, q, rng);
+        s.differentiate(model, grad_theta)?;
+        self.pull_back(q, s, grad_lambda);
+        Ok(())
     }
 }

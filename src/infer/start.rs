@@ -183,7 +183,12 @@ fn rough<M: TwiceDifferentiable>(
     let q = MeanFieldGaussian::new(origin.to_vec(), &vec![0.1; origin.len()])?;
     let ascent = GradientAscent::new(StickingTheLanding { draws }, super::steps());
     let stop = Stop::Paired(Paired { every: 100, ..Paired::default() });
-    let fit = fit(model, q, ascent, Options { steps: ROUGH, seed, stop, ..Options::default() })?;
+    let fit = fit(
+        model,
+        q,
+        ascent,
+        Options { steps: ROUGH, seed, stop, elbo_every: ROUGH, ..Options::default() },
+    )?;
     let map = Affine::diagonal(fit.q.mean().to_vec(), fit.q.sd())?;
     let elbo = elbo(&fit.model, &map, seed);
     let gradients = fit.trace.len() * draws;

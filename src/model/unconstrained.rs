@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::autodiff::{Dual, Program, record, with_dual_workspace, with_workspace};
+use crate::autodiff::{Dual, Program, Want, record, with_dual_workspace, with_workspace};
 use crate::caught::FromDraw;
 use crate::model::{Differentiable, Model, Subsample, TwiceDifferentiable, spoil};
 use crate::space::Space;
@@ -82,7 +82,7 @@ impl<M: Model> Unconstrained<M> {
                 for start in (0..columns).step_by(width) {
                     let lanes = width.min(columns - start);
                     let points = &u[start * self.dim..(start + lanes) * self.dim];
-                    self.map.forward(lanes, points, true, ws);
+                    self.map.forward(lanes, points, Want::Both, ws);
                     b.z.resize(lanes * self.natural_dim, 0.0);
                     b.grad.resize(lanes * self.natural_dim, 0.0);
                     b.lane.resize(lanes, 0.0);
@@ -214,7 +214,7 @@ impl<M: TwiceDifferentiable> TwiceDifferentiable for Unconstrained<M> {
         with_dual_workspace(|ws, point| {
             point.clear();
             point.extend(u.iter().zip(v).map(|(&re, &eps)| Dual { re, eps }));
-            self.map.forward(1, point, true, ws);
+            self.map.forward(1, point, Want::Both, ws);
             let (mut z, mut dz) = (vec![0.0; n], vec![0.0; n]);
             let (mut g, mut h) = (vec![0.0; n], vec![0.0; n]);
             let mut one = [Dual::from(0.0)];

@@ -121,6 +121,40 @@ fn a_value_that_only_adds_up_is_not_computed() {
     gradient_alone(&curved, &points(20, 3));
 }
 
+/// `-|x|^2 / 2` as one node, counting how often its gradient was asked for.
+struct CountsGradients(Arc<AtomicUsize>);
+
+impl Primitive for CountsGradients {
+    fn value_grad(&self, x: &[f64], grad: &mut [f64]) -> f64 {
+        self.0.fetch_add(1, Relaxed);
+        grad.iter_mut().zip(x).for_each(|(g, x)| *g = -x);
+        x.iter().map(|x| -0.5 * x * x).sum()
+    }
+    fn value_lanes(&self, lanes: usize, x: &[f64], out: &mut [f64]) {
+        for (l, out) in out.iter_mut().enumerate() {
+            *out = x.iter().skip(l).step_by(lanes).map(|x| -0.5 * x * x).sum();
+        }
+    }
+}
+
+/// A value costs no gradient, and is the one that comes with a gradient.
+#[test]
+fn a_value_alone_asks_no_gradient() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let node = Arc::new(CountsGradients(asked.clone()));
+    let mut space = Space::new();
+    let x = space.reals("x", 3);
+    let model = from_fn(space, move |z| Var::primitive(&z[x], &node).exp());
+    let z = [0.3, -0.1, 0.7, 1.0, 0.0, 2.0];
+    let (mut values, mut with) = ([0.0; 2], [0.0; 2]);
+    model.log_joint_batch(&z, &mut values);
+    let first = model.log_joint(&z[..3]);
+    assert_eq!(asked.load(Relaxed), 0);
+    assert_eq!(values, [first, (-2.5f64).exp()]);
+    model.log_joint_grad_batch(&z, &mut with, &mut [0.0; 6], &mut []);
+    assert_eq!((values, asked.load(Relaxed)), (with, 2));
+}
+
 /// Outside a support the slope is 0 and the value minus infinity: the gradient alone must tell.
 #[test]
 fn the_gradient_alone_tells_of_values_that_are_not_finite() {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Bijection;
-use crate::autodiff::{Program, record, with_workspace};
+use crate::autodiff::{Program, Want, record, with_workspace};
 use crate::bijector::Support;
 use crate::scratch::with_buffer;
 use crate::space::Space;
@@ -89,7 +89,7 @@ impl Bijection for NaturalScale {
     }
     fn pull_back(&self, y: &[f64], dz: &[f64], weight: f64, dy: &mut [f64]) {
         with_workspace(|ws| {
-            self.program.forward(1, y, true, ws);
+            self.program.forward(1, y, Want::Both, ws);
             self.program.clear(ws);
             dz.iter().enumerate().for_each(|(i, &dz)| self.program.seed(i, 0, dz, ws));
             self.program.seed(dz.len(), 0, weight, ws);
