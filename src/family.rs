@@ -47,6 +47,15 @@ pub trait Family<T: Scalar = f64> {
     fn params(&self, out: &mut [T]);
     /// Replaces `lambda`. Every value in `R^p` is valid.
     fn set_params(&mut self, params: &[T]);
+    /// `lambda` itself, where the family keeps it as one slice: a step then need not copy it.
+    fn lent_params(&self) -> Option<&[T]> {
+        None
+    }
+    /// [`Family::set_params`] by an exchange, where that saves a copy: what `params` holds
+    /// afterwards, of the same length, is nobody's.
+    fn swap_params(&mut self, params: &mut Vec<T>) {
+        self.set_params(params);
+    }
     /// Fills `z` (`dim x S`) with draws.
     fn sample(&self, rng: &mut dyn Rng, z: &mut [T]);
     /// `log q_lambda(z)`

@@ -20,8 +20,11 @@ pub use only::Only;
 pub use schedule::{Schedule, Scheduled};
 pub use sgd::Sgd;
 
+use pulp::{Simd, WithSimd};
+
 use crate::error::Error;
 use crate::scalar::Scalar;
+use crate::simd::dispatch;
 
 /// Turns a gradient into a step uphill.
 ///
@@ -35,6 +38,14 @@ use crate::scalar::Scalar;
 pub trait Optimizer<T: Scalar = f64> {
     /// `step` holds the gradient at `params` on entry, and what to add to `params` on return.
     fn step(&mut self, params: &[T], step: &mut [T]);
+
+    /// Takes the step: `next` holds the gradient at `params` on entry and the new parameters on
+    /// return. Returns whether all of them are finite; if one is not, the step will not be taken.
+    /// Override where that saves a pass over the parameters.
+    fn advance(&mut self, params: &[T], next: &mut [T]) -> bool {
+        self.step(params, next);
+        dispatch(Add { params, next })
+    }
 
     /// Says what is wrong with the settings, before any step is taken.
     ///
@@ -70,6 +81,10 @@ impl<T: Scalar, A: Optimizer<T>, B: Optimizer<T>> Optimizer<T> for (A, B) {
         self.0.step(params, step);
         self.1.step(params, step);
     }
+    fn advance(&mut self, params: &[T], next: &mut [T]) -> bool {
+        self.0.step(params, next);
+        self.1.advance(params, next)
+    }
     fn check(&self) -> Result<(), Error> {
         check_last(&self.0, "the first of a pair")?;
         self.0.check()?;
@@ -101,5 +116,52 @@ pub(crate) fn check_decay(name: &str, value: f64) -> Result<(), Error> {
 
 /// Euclidean length.
 pub(crate) fn norm<T: Scalar>(x: &[T]) -> f64 {
-    x.iter().map(|x| x.to_f64() * x.to_f64()).sum::<f64>().sqrt()
+    square(x).sqrt()
+}
+
+/// The sum of the squares, in an order that does not depend on the machine.
+pub(crate) fn square<T: Scalar>(x: &[T]) -> f64 {
+    dispatch(Square(x))
+}
+
+struct Square<'a, T>(&'a [T]);
+
+impl<T: Scalar> WithSimd for Square<'_, T> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> f64 {
+        const LANES: usize = 16;
+        let (groups, rest) = self.0.as_chunks::<LANES>();
+        let mut sums = [0.0; LANES];
+        for group in groups {
+            for (sum, x) in sums.iter_mut().zip(group) {
+                *sum += x.to_f64() * x.to_f64();
+            }
+        }
+        for (sum, x) in sums.iter_mut().zip(rest) {
+            *sum += x.to_f64() * x.to_f64();
+        }
+        sums.iter().sum()
+    }
+}
+
+/// `next = params + next`, and whether that is finite everywhere.
+struct Add<'a, T> {
+    params: &'a [T],
+    next: &'a mut [T],
+}
+
+impl<T: Scalar> WithSimd for Add<'_, T> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> bool {
+        let mut finite = true;
+        for (next, &p) in self.next.iter_mut().zip(self.params) {
+            *next = p + *next;
+            finite &= next.is_finite();
+        }
+        finite
+    }
 }

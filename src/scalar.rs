@@ -1,5 +1,6 @@
 //! `Scalar`: the two floating-point types parameters may have; statistics use `f64`, networks `f32`.
 
+use crate::simd;
 use std::fmt::Debug;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
@@ -35,6 +36,9 @@ pub trait Scalar:
     fn to_f64(self) -> f64;
     /// `e^x`
     fn exp(self) -> Self;
+    /// `out_i = e^(x_i)` for each `i`, several at a time.
+    #[doc(hidden)]
+    fn exp_to(x: &[Self], out: &mut [Self]);
     /// Natural logarithm.
     fn ln(self) -> Self;
     /// Square root.
@@ -44,7 +48,7 @@ pub trait Scalar:
 }
 
 macro_rules! scalar {
-    ($t:ty) => {
+    ($t:ty, $exp_to:expr) => {
         impl Scalar for $t {
             fn from_f64(x: f64) -> $t {
                 x as $t
@@ -54,6 +58,9 @@ macro_rules! scalar {
             }
             fn exp(self) -> $t {
                 <$t>::exp(self)
+            }
+            fn exp_to(x: &[$t], out: &mut [$t]) {
+                $exp_to(x, out);
             }
             fn ln(self) -> $t {
                 <$t>::ln(self)
@@ -67,5 +74,7 @@ macro_rules! scalar {
         }
     };
 }
-scalar!(f32);
-scalar!(f64);
+scalar!(f32, |x: &[f32], out: &mut [f32]| {
+    out.iter_mut().zip(x).for_each(|(out, x)| *out = x.exp());
+});
+scalar!(f64, simd::exp_to);

@@ -40,12 +40,14 @@ struct Mean {
     data: Vec<f64>,
     rows: Vec<usize>,
     shift: f64,
+    /// The order the rows are kept in; empty for a model that keeps its own.
+    order: Vec<usize>,
 }
 
 impl Mean {
     fn new(n: usize) -> Mean {
         let data = (0..n).map(|i| 2.0 + ((i * 37) % 101) as f64 / 50.0 - 1.0).collect();
-        Mean { data, rows: (0..n).collect(), shift: 0.0 }
+        Mean { data, rows: (0..n).collect(), shift: 0.0, order: vec![] }
     }
     fn scale(&self) -> f64 {
         self.data.len() as f64 / self.rows.len() as f64
@@ -94,11 +96,18 @@ impl Subsample for Mean {
     }
     fn subsample(&mut self, rows: &[usize]) {
         self.rows.clear();
-        self.rows.extend_from_slice(rows);
+        self.rows.extend(rows.iter().map(|&i| *self.order.get(i).unwrap_or(&i)));
     }
     fn whole(&mut self) {
         self.rows.clear();
         self.rows.extend(0..self.data.len());
+    }
+    fn arrange(&mut self, order: &[usize]) -> bool {
+        let takes = !self.order.is_empty();
+        if takes {
+            self.order = order.to_vec();
+        }
+        takes
     }
 }
 
@@ -334,7 +343,9 @@ fn minibatches_resume_in_the_middle_of_an_epoch() {
     resumed_is_uninterrupted("minibatch.json", model, minibatch, o, &[5, 11, 12, 150]);
     let paired = Paired { every: 50, draws: 32, tolerance: Some(1e-9) };
     let o = options(300, Stop::Paired(paired));
-    resumed_is_uninterrupted("minibatch_paired.json", model, minibatch, o, &[55, 149]);
+    resumed_is_uninterrupted("minibatch_paired.json", model, minibatch, o.clone(), &[55, 149]);
+    let arranged = || Mean { order: (0..103).collect(), ..Mean::new(103) };
+    resumed_is_uninterrupted("arranged.json", arranged, minibatch, o, &[5, 11, 12, 149]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::estimator::{GradientEstimator, NonFinite};
 use crate::family::Family;
 use crate::model::Model;
-use crate::optimizer::Optimizer;
+use crate::optimizer::{Optimizer, square};
 use crate::scalar::Scalar;
 use crate::start;
 
@@ -37,7 +37,8 @@ impl<E: Clone, O: Clone> Clone for GradientAscent<E, O> {
 /// Buffers of the move and, in `scratch`, of its estimator.
 struct Buffers<T, S> {
     params: Vec<T>,
-    step: Vec<T>,
+    /// The gradient, then the parameters it leads to.
+    next: Vec<T>,
     z: Vec<T>,
     log_q: Vec<f64>,
     scratch: S,
@@ -45,8 +46,8 @@ struct Buffers<T, S> {
 
 impl<T, S: Default> Default for Buffers<T, S> {
     fn default() -> Self {
-        let (params, step) = (Vec::new(), Vec::new());
-        Buffers { params, step, z: Vec::new(), log_q: Vec::new(), scratch: S::default() }
+        let (params, next) = (Vec::new(), Vec::new());
+        Buffers { params, next, z: Vec::new(), log_q: Vec::new(), scratch: S::default() }
     }
 }
 
@@ -97,10 +98,10 @@ impl<E, O> GradientAscent<E, O> {
         O: Optimizer<T>,
     {
         let b = buffers_of::<Buffers<T, E::Scratch>>(&mut self.buffers);
-        read(model, q, &mut b.params);
-        b.step.clear();
-        b.step.resize(b.params.len(), T::default());
-        let (grad_theta, grad_lambda) = b.step.split_at_mut(model.n_theta());
+        let n_theta = model.n_theta();
+        b.next.clear();
+        b.next.resize(n_theta + q.n_params(), T::default());
+        let (grad_theta, grad_lambda) = b.next.split_at_mut(n_theta);
         let estimate =
             estimate(&mut self.estimator, model, q, &mut b.scratch, grad_theta, grad_lambda);
         let reject = |bad| Step { rejected: Some(Box::new(bad)), ..Step::default() };
@@ -108,18 +109,26 @@ impl<E, O> GradientAscent<E, O> {
             Ok(elbo) => elbo,
             Err(bad) => return reject(bad),
         };
-        let square: f64 = b.step.iter().map(|g| g.to_f64() * g.to_f64()).sum();
+        let square = square(&b.next);
         if !square.is_finite() || elbo.is_some_and(|elbo| !elbo.is_finite()) {
-            return reject(sum_not_finite(elbo, &b.step));
+            return reject(sum_not_finite(elbo, &b.next));
         }
-        self.optimizer.step(&b.params, &mut b.step);
-        for (p, s) in b.params.iter_mut().zip(&b.step) {
-            *p += *s;
+        let lent = if n_theta == 0 { q.lent_params() } else { None };
+        let taken = match lent {
+            Some(lambda) => self.optimizer.advance(lambda, &mut b.next),
+            None => {
+                read(model, q, &mut b.params);
+                self.optimizer.advance(&b.params, &mut b.next)
+            }
+        };
+        if !taken {
+            return reject(sum_not_finite(elbo, &b.next));
         }
-        if b.params.iter().any(|p| !p.is_finite()) {
-            return reject(sum_not_finite(elbo, &b.params));
+        if n_theta == 0 {
+            q.swap_params(&mut b.next);
+        } else {
+            write(model, q, &b.next);
         }
-        write(model, q, &b.params);
         Step { elbo, grad_norm: Some(square.sqrt()), ..Step::default() }
     }
 }

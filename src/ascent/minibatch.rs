@@ -1,11 +1,15 @@
 //! `Minibatch`: a move that looks at some rows of the data at a time, epoch after epoch.
 
+mod deal;
+
 use rand::seq::SliceRandom;
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{Ascent, Step};
+use deal::Deal;
+
 use crate::error::Error;
 use crate::family::Family;
 use crate::model::Subsample;
@@ -18,7 +22,11 @@ use crate::warning::{Code, Warning};
 /// Each epoch sees every row once, in an order of its own, in batches whose sizes differ by at
 /// most one row and do not exceed `batch`. The model scales the likelihood of the rows it is shown
 /// by `n_data / rows.len()` ([`Subsample`]), so that a step is right on average. A step costs
-/// O(`batch`), a new order O(`n_data`) once an epoch.
+/// O(`batch`); a new epoch puts a list of row numbers back in order.
+///
+/// A model that can keep its rows in another order ([`Subsample::arrange`]) is asked once for a
+/// random one, and is then shown eight neighbours at a time, whose order is new in each epoch; where
+/// eight divides the number of rows, sizes of batches differ by at most eight.
 ///
 /// A probe of the paired stop rule looks at ten batches' worth of rows, drawn with the probe's own
 /// noise: the same rows for two answers that are compared, new ones whenever the noise is
@@ -38,44 +46,111 @@ pub struct Minibatch<A> {
     pub inner: A,
     /// What the order of this epoch is made from, and how many of its batches have been seen.
     epoch: Option<(u64, usize)>,
-    /// The order, made again from its key after a checkpoint.
+    /// What the order of the model's rows was made from, and whether it took it.
+    arranged: Option<(u64, bool)>,
     #[serde(skip)]
-    order: Vec<usize>,
-    /// `0..n_data`, but for the while of a draw, and the rows and exchanges of a probe.
-    #[serde(skip)]
-    all: Vec<usize>,
-    #[serde(skip)]
-    probed: Vec<usize>,
-    #[serde(skip)]
-    exchanges: Vec<usize>,
+    buffers: Buffers,
 }
 
+/// What is made again after a checkpoint.
+#[derive(Clone, Debug, Default)]
+struct Buffers {
+    /// The rest of the epoch, and where its randomness comes from.
+    epoch: Option<(Deal, ChaCha8Rng)>,
+    /// The order the model keeps its rows in; empty where it is its own.
+    order: Vec<u32>,
+    /// Whether the model has been asked for it.
+    asked: bool,
+    /// The rows shown, by the numbers of the model and of the family.
+    rows: Vec<usize>,
+    named: Vec<usize>,
+    probe: Deal,
+}
+
+/// Rows that an arranged model is shown together.
+const RUN: usize = 8;
 /// How many batches' worth of rows a probe looks at.
 const PROBE: usize = 10;
 
 impl<A> Minibatch<A> {
     /// The move `inner` on `batch` rows at a time.
     pub fn new(batch: usize, inner: A) -> Minibatch<A> {
-        let (order, all, probed, exchanges) = Default::default();
-        Minibatch { batch, inner, epoch: None, order, all, probed, exchanges }
+        Minibatch { batch, inner, epoch: None, arranged: None, buffers: Buffers::default() }
     }
 
-    /// The rows of the next step, as a stretch of `order`.
-    fn next(&mut self, n: usize, rng: &mut dyn Rng) -> std::ops::Range<usize> {
-        // Batch b of an epoch's `count` holds the rows b n / count up to (b + 1) n / count.
-        let count = n.div_ceil(self.batch.clamp(1, n.max(1))).max(1);
+    /// Asks the model, once, to keep its rows in a random order.
+    fn arrange(&mut self, model: &mut impl Subsample, rng: &mut dyn Rng) {
+        if std::mem::replace(&mut self.buffers.asked, true) {
+            return;
+        }
+        let (key, taken) = self.arranged.unwrap_or_else(|| (rng.next_u64(), true));
+        let taken = taken && {
+            let mut order: Vec<usize> = (0..model.n_data()).collect();
+            order.shuffle(&mut ChaCha8Rng::seed_from_u64(key));
+            let taken = model.arrange(&order);
+            if taken {
+                self.buffers.order = order.into_iter().map(|i| i as u32).collect();
+            }
+            taken
+        };
+        self.arranged = Some((key, taken));
+    }
+
+    /// How many neighbours are dealt together, and whether hands of `rows` need not cut a run.
+    fn runs(&self, n: usize, rows: usize) -> (usize, bool) {
+        match self.arranged {
+            Some((_, true)) => (RUN, n.is_multiple_of(RUN) && rows >= RUN),
+            _ => (1, true),
+        }
+    }
+
+    /// Deals the rows of the next step.
+    fn next(&mut self, n: usize, rng: &mut dyn Rng) {
+        let (run, whole) = self.runs(n, self.batch);
+        // Batch b of an epoch's `count` holds the units b total / count up to (b + 1) total / count.
+        let unit = if whole { run } else { 1 };
+        let total = n / unit;
+        let count = total.div_ceil((self.batch / unit).clamp(1, total.max(1))).max(1);
+        let edge = |b: usize| (b as u128 * total as u128 / count as u128) as usize;
+        let size = |b: usize| (edge(b + 1) - edge(b)) * unit;
         let (key, b) = match self.epoch {
             Some((key, b)) if b < count => (key, b),
             _ => (rng.next_u64(), 0),
         };
-        if b == 0 || self.order.len() != n {
-            self.order.clear();
-            self.order.extend(0..n);
-            self.order.shuffle(&mut ChaCha8Rng::seed_from_u64(key));
+        let Buffers { epoch, rows, .. } = &mut self.buffers;
+        if epoch.is_none() || b == 0 {
+            let mut rng = ChaCha8Rng::seed_from_u64(key);
+            let mut deal = epoch.take().map(|(deal, _)| deal).unwrap_or_default();
+            deal.begin(n, run, whole, &mut rng);
+            (0..b).for_each(|b| deal.next(size(b), rows, &mut rng));
+            *epoch = Some((deal, rng));
+        }
+        if let Some((deal, rng)) = epoch {
+            deal.next(size(b), rows, rng);
         }
         self.epoch = Some((key, b + 1));
-        let edge = |b: usize| (b as u128 * n as u128 / count as u128) as usize;
-        edge(b)..edge(b + 1)
+    }
+
+    /// Draws the rows of a probe without replacement.
+    fn draw_probe(&mut self, n: usize, rng: &mut dyn Rng) {
+        let wanted = self.batch.saturating_mul(PROBE).min(n);
+        let (run, whole) = self.runs(n, wanted);
+        let unit = if whole { run } else { 1 };
+        let Buffers { probe, rows, .. } = &mut self.buffers;
+        probe.begin(n, run, whole, rng);
+        probe.next(wanted / unit * unit, rows, rng);
+    }
+
+    /// Shows the rows that were dealt to model and family.
+    fn show<T: Scalar>(&mut self, model: &mut impl Subsample, q: &mut impl Family<T>) {
+        let Buffers { order, rows, named, .. } = &mut self.buffers;
+        model.subsample(rows);
+        if order.is_empty() {
+            return q.subsample(rows);
+        }
+        named.clear();
+        named.extend(rows.iter().map(|&i| order[i] as usize));
+        q.subsample(named);
     }
 
     /// Shows the rows of the next step to model and family.
@@ -85,30 +160,9 @@ impl<A> Minibatch<A> {
         q: &mut Q,
         rng: &mut dyn Rng,
     ) {
-        let stretch = self.next(model.n_data(), rng);
-        let rows = &self.order[stretch];
-        model.subsample(rows);
-        q.subsample(rows);
-    }
-
-    /// Draws the rows of a probe without replacement: the first exchanges of a shuffle, undone
-    /// afterwards.
-    fn draw_probe(&mut self, n: usize, rng: &mut dyn Rng) {
-        if self.all.len() != n {
-            self.all.clear();
-            self.all.extend(0..n);
-        }
-        self.probed.clear();
-        self.exchanges.clear();
-        for i in 0..self.batch.saturating_mul(PROBE).min(n) {
-            let j = rng.random_range(i..n);
-            self.all.swap(i, j);
-            self.probed.push(self.all[i]);
-            self.exchanges.push(j);
-        }
-        for (i, &j) in self.exchanges.iter().enumerate().rev() {
-            self.all.swap(i, j);
-        }
+        self.arrange(model, rng);
+        self.next(model.n_data(), rng);
+        self.show(model, q);
     }
 }
 
@@ -194,8 +248,7 @@ where
             q.whole();
         } else {
             self.draw_probe(n, rng);
-            model.subsample(&self.probed);
-            q.subsample(&self.probed);
+            self.show(model, q);
         }
         self.inner.probe(model, q, rng, terms)
     }

@@ -94,37 +94,49 @@ impl<T: Scalar, R: Default + Send + 'static> Draws<T, R> {
     }
 }
 
+impl<T: Scalar, R: Default + Send + 'static> Draws<T, R> {
+    /// Takes the mean over the draws to `lambda`, and divides by their number where fewer numbers
+    /// have to be: `grad_lambda` arrives zeroed.
+    fn pull_back<Q: Reparameterized<T, Residuals = R>>(&mut self, q: &Q, grad_lambda: &mut [T]) {
+        let share = T::from_f64(1.0 / self.dlog_q.len() as f64);
+        let after = grad_lambda.len() < self.dz.len();
+        if !after {
+            self.dz.iter_mut().for_each(|g| *g *= share);
+            self.dlog_q.iter_mut().for_each(|g| *g *= share);
+        }
+        q.pull_back(&self.eps, &self.residuals, &self.dz, &self.dlog_q, grad_lambda);
+        if after {
+            grad_lambda.iter_mut().for_each(|g| *g *= share);
+        }
+    }
+}
+
 impl Reparameterization {
     /// Takes the gradients at the draws to those in `lambda`.
-    fn pull_back<T: Scalar, Q: Reparameterized<T>>(
+    fn finish<T: Scalar, Q: Reparameterized<T>>(
         self,
         q: &Q,
         s: &mut Draws<T, Q::Residuals>,
         grad_lambda: &mut [T],
     ) {
-        let share = T::from_f64(1.0 / self.draws as f64);
-        s.dz.iter_mut().for_each(|g| *g *= share);
-        s.dlog_q.fill(-share);
-        q.pull_back(&s.eps, &s.residuals, &s.dz, &s.dlog_q, grad_lambda);
+        s.dlog_q.fill(T::from_f64(-1.0));
+        s.pull_back(q, grad_lambda);
     }
 }
 
 impl StickingTheLanding {
     /// The same, without the score of `q`.
-    fn pull_back<T: Scalar, Q: Smooth<T>>(
+    fn finish<T: Scalar, Q: Smooth<T>>(
         self,
         q: &Q,
         s: &mut Draws<T, Q::Residuals>,
         grad_lambda: &mut [T],
     ) {
-        let share = T::from_f64(1.0 / self.draws as f64);
         s.score.resize(s.dz.len(), T::default());
         q.log_prob_grad(&s.eps, &s.residuals, &s.z, &mut s.score);
-        for (g, score) in s.dz.iter_mut().zip(&s.score) {
-            *g = (*g - *score) * share;
-        }
+        s.dz.iter_mut().zip(&s.score).for_each(|(g, score)| *g -= *score);
         s.dlog_q.fill(T::default());
-        q.pull_back(&s.eps, &s.residuals, &s.dz, &s.dlog_q, grad_lambda);
+        s.pull_back(q, grad_lambda);
     }
 }
 
@@ -151,7 +163,7 @@ where
     ) -> Result<f64, NonFinite> {
         s.draw(self.draws, q, rng);
         let elbo = s.evaluate(model, grad_theta)?;
-        self.pull_back(q, s, grad_lambda);
+        self.finish(q, s, grad_lambda);
         Ok(elbo)
     }
 
@@ -166,7 +178,7 @@ where
     ) -> Result<(), NonFinite> {
         s.draw(self.draws, q, rng);
         s.differentiate(model, grad_theta)?;
-        self.pull_back(q, s, grad_lambda);
+        self.finish(q, s, grad_lambda);
         Ok(())
     }
 }
@@ -194,7 +206,7 @@ where
     ) -> Result<f64, NonFinite> {
         s.draw(self.draws, q, rng);
         let elbo = s.evaluate(model, grad_theta)?;
-        self.pull_back(q, s, grad_lambda);
+        self.finish(q, s, grad_lambda);
         Ok(elbo)
     }
 
@@ -209,7 +221,7 @@ where
     ) -> Result<(), NonFinite> {
         s.draw(self.draws, q, rng);
         s.differentiate(model, grad_theta)?;
-        self.pull_back(q, s, grad_lambda);
+        self.finish(q, s, grad_lambda);
         Ok(())
     }
 }

@@ -2,9 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use pulp::{Simd, WithSimd};
+
 use super::{Optimizer, check_decay, check_positive};
 use crate::error::Error;
 use crate::scalar::Scalar;
+use crate::simd::dispatch;
 
 /// Adam (Kingma and Ba 2015), with its usual decays 0.9 and 0.999 and `epsilon` 1e-8.
 ///
@@ -37,21 +40,80 @@ impl<T: Scalar> Adam<T> {
     }
 }
 
-impl<T: Scalar> Optimizer<T> for Adam<T> {
-    fn step(&mut self, _params: &[T], step: &mut [T]) {
+impl<T: Scalar> Adam<T> {
+    /// The step, or with `MOVED` the new parameters, less `loss` of the old ones; and whether that
+    /// is finite everywhere.
+    pub(super) fn pass<const MOVED: bool>(
+        &mut self,
+        loss: f64,
+        params: &[T],
+        step: &mut [T],
+    ) -> bool {
         self.first.resize(step.len(), T::default());
         self.second.resize(step.len(), T::default());
         self.steps += 1;
         let t = self.steps as f64;
-        let rate = T::from_f64(self.rate / (1.0 - self.beta1.powf(t)));
-        let unbias = T::from_f64((1.0 / (1.0 - self.beta2.powf(t))).sqrt());
-        let [b1, b2, epsilon] = [self.beta1, self.beta2, self.epsilon].map(T::from_f64);
-        let one = T::from_f64(1.0);
-        for ((g, m), v) in step.iter_mut().zip(&mut self.first).zip(&mut self.second) {
-            *m = b1 * *m + (one - b1) * *g;
-            *v = b2 * *v + (one - b2) * *g * *g;
-            *g = rate * *m / (v.sqrt() * unbias + epsilon);
+        dispatch(Pass::<T, MOVED> {
+            rate: T::from_f64(self.rate / (1.0 - self.beta1.powf(t))),
+            unbias: T::from_f64((1.0 / (1.0 - self.beta2.powf(t))).sqrt()),
+            decays: [self.beta1, self.beta2].map(T::from_f64),
+            epsilon: T::from_f64(self.epsilon),
+            loss: T::from_f64(loss),
+            params,
+            step,
+            first: &mut self.first,
+            second: &mut self.second,
+        })
+    }
+}
+
+/// One pass over the parameters.
+struct Pass<'a, T, const MOVED: bool> {
+    rate: T,
+    unbias: T,
+    decays: [T; 2],
+    epsilon: T,
+    loss: T,
+    params: &'a [T],
+    step: &'a mut [T],
+    first: &'a mut [T],
+    second: &'a mut [T],
+}
+
+impl<T: Scalar, const MOVED: bool> WithSimd for Pass<'_, T, MOVED> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> bool {
+        let Pass { rate, unbias, decays: [b1, b2], epsilon, loss, params, step, first, second } =
+            self;
+        let n = step.len();
+        let (params, first, second) = (&params[..n], &mut first[..n], &mut second[..n]);
+        let (new1, new2) = (T::from_f64(1.0) - b1, T::from_f64(1.0) - b2);
+        let mut finite = true;
+        for i in 0..n {
+            let g = step[i];
+            let m = b1 * first[i] + new1 * g;
+            let v = b2 * second[i] + new2 * g * g;
+            first[i] = m;
+            second[i] = v;
+            let mut moved = rate * m / (v.sqrt() * unbias + epsilon) - loss * params[i];
+            if MOVED {
+                moved = params[i] + moved;
+            }
+            step[i] = moved;
+            finite &= moved.is_finite();
         }
+        finite
+    }
+}
+
+impl<T: Scalar> Optimizer<T> for Adam<T> {
+    fn step(&mut self, params: &[T], step: &mut [T]) {
+        self.pass::<false>(0.0, params, step);
+    }
+    fn advance(&mut self, params: &[T], next: &mut [T]) -> bool {
+        self.pass::<true>(0.0, params, next)
     }
     fn check(&self) -> Result<(), Error> {
         check_positive("Adam rate", self.rate)?;

@@ -40,9 +40,10 @@ impl<T: Scalar> AdamW<T> {
 
 impl<T: Scalar> Optimizer<T> for AdamW<T> {
     fn step(&mut self, params: &[T], step: &mut [T]) {
-        self.adam.step(params, step);
-        let loss = T::from_f64(self.adam.rate * self.decay);
-        step.iter_mut().zip(params).for_each(|(s, &p)| *s -= loss * p);
+        self.adam.pass::<false>(self.adam.rate * self.decay, params, step);
+    }
+    fn advance(&mut self, params: &[T], next: &mut [T]) -> bool {
+        self.adam.pass::<true>(self.adam.rate * self.decay, params, next)
     }
     fn check(&self) -> Result<(), Error> {
         self.adam.check()?;

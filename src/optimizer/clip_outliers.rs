@@ -2,9 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use pulp::{Simd, WithSimd};
+
 use super::{Optimizer, check_positive};
 use crate::error::Error;
 use crate::scalar::Scalar;
+use crate::simd::dispatch;
 
 /// How fast what is usual is forgotten.
 const DECAY: f64 = 0.9;
@@ -50,19 +53,35 @@ impl ClipOutliers {
     }
 }
 
+/// One pass over the parameters.
+struct Clip<'a, T> {
+    times: f64,
+    weight: f64,
+    squares: &'a mut [f64],
+    step: &'a mut [T],
+}
+
+impl<T: Scalar> WithSimd for Clip<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (g, sum) in self.step.iter_mut().zip(self.squares) {
+            let bound = self.times * (*sum / self.weight).sqrt();
+            // Where nothing has moved yet, nothing is known to be unusual.
+            let far = *sum > 0.0 && g.to_f64().abs() > bound;
+            let clipped = T::from_f64(bound.copysign(g.to_f64()));
+            *g = if far { clipped } else { *g };
+            *sum = DECAY * *sum + g.to_f64() * g.to_f64();
+        }
+    }
+}
+
 impl<T: Scalar> Optimizer<T> for ClipOutliers {
     fn step(&mut self, _params: &[T], step: &mut [T]) {
         self.squares.resize(step.len(), 0.0);
-        for (g, sum) in step.iter_mut().zip(&mut self.squares) {
-            // Where nothing has moved yet, nothing is known to be unusual.
-            if *sum > 0.0 {
-                let bound = self.times * (*sum / self.weight).sqrt();
-                if g.to_f64().abs() > bound {
-                    *g = T::from_f64(bound.copysign(g.to_f64()));
-                }
-            }
-            *sum = DECAY * *sum + g.to_f64() * g.to_f64();
-        }
+        let (times, weight) = (self.times, self.weight);
+        dispatch(Clip { times, weight, squares: &mut self.squares, step });
         self.weight = DECAY * self.weight + 1.0;
     }
     fn check(&self) -> Result<(), Error> {

@@ -2,9 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use pulp::{Simd, WithSimd};
+
 use super::{Optimizer, check_positive, norm};
 use crate::error::Error;
 use crate::scalar::Scalar;
+use crate::simd::dispatch;
 
 /// Distance over weighted gradients (Khaled, Mishchenko and Jin 2023): there is no rate to choose.
 ///
@@ -56,25 +59,54 @@ impl<T: Scalar> DoWG<T> {
     }
 }
 
+/// One pass over the parameters, a distance for each.
+struct Each<'a, T> {
+    params: &'a [T],
+    start: &'a [T],
+    step: &'a mut [T],
+    distance: &'a mut [f64],
+    weighted: &'a mut [f64],
+}
+
+impl<T: Scalar> WithSimd for Each<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let n = self.step.len();
+        let (params, start) = (&self.params[..n], &self.start[..n]);
+        let (distance, weighted) = (&mut self.distance[..n], &mut self.weighted[..n]);
+        for i in 0..n {
+            let far = distance[i].max((params[i] - start[i]).to_f64().abs());
+            let weighed = far * self.step[i].to_f64();
+            let sum = weighted[i] + weighed * weighed;
+            // Without any gradient so far there is no step either, and 0/0 is none.
+            let rate = if sum > 0.0 { far * far / sum.sqrt() } else { 1.0 };
+            self.step[i] *= T::from_f64(rate);
+            distance[i] = far;
+            weighted[i] = sum;
+        }
+    }
+}
+
 impl<T: Scalar> Optimizer<T> for DoWG<T> {
     fn step(&mut self, params: &[T], step: &mut [T]) {
-        let size = if self.whole { params.len().max(1) } else { 1 };
         if self.start.len() != params.len() {
             self.start = params.to_vec();
-            self.distance = vec![self.first; params.len().div_ceil(size)];
+            self.distance = vec![self.first; if self.whole { 1 } else { params.len() }];
             self.weighted = vec![0.0; self.distance.len()];
         }
-        let blocks = params.chunks(size).zip(self.start.chunks(size)).zip(step.chunks_mut(size));
-        let state = self.distance.iter_mut().zip(&mut self.weighted);
-        for (((params, start), step), (distance, weighted)) in blocks.zip(state) {
-            let square = |(&p, &s): (&T, &T)| (p - s).to_f64() * (p - s).to_f64();
-            let moved = params.iter().zip(start).map(square).sum::<f64>().sqrt();
-            *distance = distance.max(moved);
-            *weighted += (*distance * norm(step)).powi(2);
-            if *weighted > 0.0 {
-                let rate = T::from_f64(*distance * *distance / weighted.sqrt());
-                step.iter_mut().for_each(|g| *g *= rate);
-            }
+        let DoWG { start, distance, weighted, .. } = self;
+        if !self.whole {
+            return dispatch(Each { params, start, step, distance, weighted });
+        }
+        let square = |(&p, &s): (&T, &T)| (p - s).to_f64() * (p - s).to_f64();
+        let moved = params.iter().zip(&*start).map(square).sum::<f64>().sqrt();
+        distance[0] = distance[0].max(moved);
+        weighted[0] += (distance[0] * norm(step)).powi(2);
+        if weighted[0] > 0.0 {
+            let rate = T::from_f64(distance[0] * distance[0] / weighted[0].sqrt());
+            step.iter_mut().for_each(|g| *g *= rate);
         }
     }
     fn check(&self) -> Result<(), Error> {

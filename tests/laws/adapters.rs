@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::support::assert_close;
 use elbo::{
-    Adam, Affine, Ascent, DifferencedHessian, Differentiable, GradientAscent, MeanFieldGaussian,
-    Minibatch, Model, Options, Purpose, Reparameterization, Space, Stop, Subsample, Whitened,
-    check_model, fit, stream,
+    Adam, Affine, Ascent, DifferencedHessian, Differentiable, Family, GradientAscent,
+    MeanFieldGaussian, Minibatch, Model, Options, Purpose, Reparameterization, Rng, ScoreFunction,
+    Scored, Space, Stop, Subsample, Whitened, check_model, fit, stream,
 };
 
 /// The mean over the batches of an epoch, weighted by their sizes, is the value on all rows; so is
@@ -111,6 +111,124 @@ fn rows_of_a_hand_written_model() {
     subsample(&mut DifferencedHessian::new(Line::new(23)), &points);
     let map = Affine::from_rows(vec![0.1, 0.2], vec![0.5, 0.1, 2.0]).unwrap();
     subsample(&mut Whitened::new(Line::new(23), map).unwrap(), &points);
+}
+
+/// A line whose rows can be put in another order: row `i` is what was row `order[i]` at first.
+struct Arranged {
+    line: Line,
+    order: Vec<usize>,
+    /// Asked for how many orders.
+    asked: usize,
+}
+
+impl Arranged {
+    fn new(n: usize) -> Arranged {
+        Arranged { line: Line::new(n), order: (0..n).collect(), asked: 0 }
+    }
+}
+
+impl Model for Arranged {
+    fn space(&self) -> Space {
+        self.line.space()
+    }
+    fn log_joint(&self, z: &[f64]) -> f64 {
+        self.line.log_joint(z)
+    }
+}
+
+impl Differentiable for Arranged {
+    fn log_joint_grad(&self, z: &[f64], grad: &mut [f64]) -> f64 {
+        self.line.log_joint_grad(z, grad)
+    }
+}
+
+impl Subsample for Arranged {
+    fn n_data(&self) -> usize {
+        self.line.n_data()
+    }
+    fn subsample(&mut self, rows: &[usize]) {
+        self.line.seen.lock().unwrap().push(rows.to_vec());
+        self.line.rows.clear();
+        self.line.rows.extend(rows.iter().map(|&i| self.order[i]));
+    }
+    fn whole(&mut self) {
+        self.line.whole();
+    }
+    fn arrange(&mut self, order: &[usize]) -> bool {
+        self.asked += 1;
+        self.order = order.to_vec();
+        true
+    }
+}
+
+/// A normal that notes which rows it is told of.
+#[derive(Clone)]
+struct Notes(MeanFieldGaussian, Vec<usize>);
+
+impl Family for Notes {
+    fn dim(&self) -> usize {
+        self.0.dim()
+    }
+    fn n_params(&self) -> usize {
+        self.0.n_params()
+    }
+    fn params(&self, out: &mut [f64]) {
+        self.0.params(out);
+    }
+    fn set_params(&mut self, params: &[f64]) {
+        self.0.set_params(params);
+    }
+    fn sample(&self, rng: &mut dyn Rng, z: &mut [f64]) {
+        self.0.sample(rng, z);
+    }
+    fn log_prob(&self, z: &[f64]) -> f64 {
+        self.0.log_prob(z)
+    }
+    fn subsample(&mut self, rows: &[usize]) {
+        self.1 = rows.to_vec();
+    }
+}
+
+impl Scored for Notes {
+    fn add_score(&self, z: &[f64], weight: f64, grad: &mut [f64]) {
+        self.0.add_score(z, weight, grad);
+    }
+}
+
+/// Model and family speak of the same rows, which come in runs of eight neighbours, every row once
+/// an epoch and the runs in an order of their own.
+#[test]
+fn an_arranged_model_is_shown_runs_of_neighbours() {
+    for (n, batch) in [(104, 16), (104, 20), (103, 16), (103, 5), (104, 3), (6, 4)] {
+        let (mut model, mut q) = (Arranged::new(n), Notes(MeanFieldGaussian::standard(2), vec![]));
+        let inner = GradientAscent::new(ScoreFunction { draws: 2 }, Adam::rate(0.01));
+        let mut ascent = Minibatch::new(batch, inner);
+        let aligned = n % 8 == 0 && batch >= 8;
+        let per_epoch = if aligned { (n / 8).div_ceil(batch / 8) } else { n.div_ceil(batch) };
+        for step in 0..3 * per_epoch {
+            let rng = &mut stream(4, Purpose::Step, step as u64);
+            ascent.step(&mut model, &mut q, rng).unwrap();
+            assert_eq!(model.line.rows, q.1, "family and model are told of the same rows");
+        }
+        assert_eq!(model.asked, 1);
+        assert!(n < 8 || model.order.windows(2).any(|w| w[1] != w[0] + 1), "no order at all");
+        let seen = model.line.seen.lock().unwrap();
+        let epochs: Vec<Vec<usize>> = seen.chunks(per_epoch).map(|e| e.concat()).collect();
+        for epoch in &epochs {
+            let mut rows = epoch.clone();
+            rows.sort_unstable();
+            assert_eq!(rows, (0..n).collect::<Vec<_>>());
+        }
+        assert!(epochs[0] != epochs[1] && epochs[1] != epochs[2]);
+        for rows in seen.iter() {
+            assert!(!rows.is_empty() && rows.len() <= batch, "{} rows of {batch}", rows.len());
+            let breaks = rows.windows(2).filter(|w| w[1] != w[0] + 1 && w[1] % 8 != 0).count();
+            assert!(breaks <= 1, "a run begins inside only where the ring closes: {rows:?}");
+            if aligned {
+                assert!(rows.chunks(8).all(|run| run.len() == 8 && run[0] % 8 == 0), "{rows:?}");
+            }
+        }
+    }
 }
 
 fn inner() -> GradientAscent<Reparameterization, Adam> {

@@ -275,3 +275,47 @@ fn one_outlier_stops_dowg_and_is_clipped() {
     assert!(after_an_outlier(DoWG::new()) > 0.5);
     assert!(after_an_outlier((ClipOutliers::new(), DoWG::new())) < 1e-3);
 }
+
+/// A step taken in one pass is the step, added: the same bits, and the same memory afterwards.
+fn one_pass_is_two<O: Optimizer + Clone>(optimizer: O) {
+    for n in [1, 7, 8, 9, 63, 65] {
+        let (mut one, mut two) = (optimizer.clone(), optimizer.clone());
+        let mut params: Vec<f64> = (0..n).map(|i| 0.3 * i as f64 - 1.0).collect();
+        for t in 0..20 {
+            let slope = |(i, p): (usize, &f64)| -(1.0 + i as f64) * p + f64::from(t % 3);
+            let mut next: Vec<f64> = params.iter().enumerate().map(slope).collect();
+            let mut step = next.clone();
+            assert!(one.advance(&params, &mut next));
+            two.step(&params, &mut step);
+            let sum: Vec<f64> = params.iter().zip(&step).map(|(p, s)| p + s).collect();
+            let bits = |x: &[f64]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&next), bits(&sum), "{n} parameters, step {t}");
+            assert_eq!(one.answer().map(bits), two.answer().map(bits));
+            params = next;
+        }
+    }
+}
+
+#[test]
+fn a_step_in_one_pass() {
+    let schedule = Schedule::Cosine { steps: 100, floor: 0.1 };
+    one_pass_is_two(Adam::rate(0.01));
+    one_pass_is_two(AdamW::rate(0.01));
+    one_pass_is_two(DoWG::new());
+    one_pass_is_two(DoWG::whole());
+    one_pass_is_two(Sgd::rate(1e-3).momentum(0.9));
+    one_pass_is_two(Averaged::new(Adam::rate(0.01)));
+    one_pass_is_two((ClipOutliers::new(), Averaged::new(DoWG::new())));
+    one_pass_is_two((ClipNorm(10.0), (ClipValue(1.0), Scheduled::new(Adam::rate(0.01), schedule))));
+    one_pass_is_two((AdamW::rate(0.01), Only(0..1)));
+}
+
+/// A step that leads to no number is not taken, and its average has not seen it.
+#[test]
+fn a_step_to_no_number_is_refused() {
+    let mut averaged = Averaged::new(Sgd::rate(1.0));
+    assert!(averaged.advance(&[1.0, 2.0], &mut [0.5, 0.5]));
+    let before = averaged.answer().map(<[f64]>::to_vec);
+    assert!(!averaged.advance(&[1.0, f64::MAX], &mut [0.5, f64::MAX]));
+    assert_eq!(averaged.answer().map(<[f64]>::to_vec), before);
+}
