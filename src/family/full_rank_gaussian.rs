@@ -183,6 +183,13 @@ impl Family for FullRankGaussian {
         self.lambda.copy_from_slice(params);
         self.refresh();
     }
+    fn lent_params(&self) -> Option<&[f64]> {
+        Some(&self.lambda)
+    }
+    fn swap_params(&mut self, params: &mut Vec<f64>) {
+        std::mem::swap(&mut self.lambda, params);
+        self.refresh();
+    }
     fn sample(&self, rng: &mut dyn Rng, z: &mut [f64]) {
         let d = self.dim.max(1);
         for z in z.chunks_mut(AT_ONCE * d) {
