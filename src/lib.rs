@@ -82,6 +82,7 @@ pub mod optimizer;
 pub mod outcome;
 pub mod posterior;
 pub(crate) mod product;
+pub mod restarts;
 pub(crate) mod runaway;
 pub mod scalar;
 pub(crate) mod scratch;

@@ -96,13 +96,13 @@ pub fn print<Q: Answer>(
 }
 
 /// Rounded to so many places.
-fn digits(x: f64, places: i32) -> f64 {
+pub fn digits(x: f64, places: i32) -> f64 {
     let unit = 10f64.powi(places);
     (x * unit).round() / unit
 }
 
 /// The `p` quantile, linear between neighbours.
-fn quantile(x: &[f64], p: f64) -> f64 {
+pub fn quantile(x: &[f64], p: f64) -> f64 {
     let mut sorted = x.to_vec();
     sorted.sort_by(f64::total_cmp);
     let at = p * (sorted.len() - 1) as f64;

@@ -1,6 +1,6 @@
 //! Whole workloads, measured: what a step of a fit costs and how good the fit is, one JSON line each.
 //!
-//! `cargo bench --bench workloads -- --data DIR --threads 1 [--check] w1 w2a w2b w3 w6a w6b w9_256 w9_1000`
+//! `cargo bench --bench workloads -- --data DIR --threads 1 [--check] w1 w2a w2b w3 w4_em w6a w6b w9_256 w9_1000`
 //!
 //! `DIR` holds the inputs as NPY files, a folder a workload. Each workload does a fixed amount of
 //! work (draws, steps, rate, start: [`work`]) through the public API, with the model a user would
@@ -11,6 +11,7 @@ mod check;
 mod eight_schools;
 mod failure;
 mod gaussian;
+mod gaussian_mixture;
 mod groups;
 mod line;
 mod logistic;
@@ -29,11 +30,12 @@ use failure::Failure;
 type Entry = (&'static str, fn(&work::Job) -> Result<(), Failure>);
 
 /// Every workload: a new one is a module with a `run`, its row in [`work`] and a line here.
-const WORKLOADS: [Entry; 8] = [
+const WORKLOADS: [Entry; 9] = [
     ("w1", eight_schools::run),
     ("w2a", logistic::run),
     ("w2b", logistic::run),
     ("w3", groups::run),
+    ("w4_em", gaussian_mixture::run),
     ("w6a", gaussian::run),
     ("w6b", gaussian::run),
     ("w9_256", logistic::run),
@@ -55,10 +57,8 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let [name] = &arguments.names[..] {
         let known = WORKLOADS.iter().find(|(known, _)| known == name);
         let (_, run) = known.ok_or_else(|| Failure::unknown(name, &WORKLOADS.map(|w| w.0)))?;
-        if arguments.threads > 1 {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads);
-            pool.build_global().map_err(|e| Failure::new(format!("{e}")))?;
-        }
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads.max(1));
+        pool.build_global().map_err(|e| Failure::new(format!("{e}")))?;
         return run(&arguments.job(name)?);
     }
     for name in &arguments.names {

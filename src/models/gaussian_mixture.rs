@@ -1,16 +1,27 @@
 //! `GaussianMixture`: rows that come from one of `K` normal distributions, which one unknown; by EM.
 
 mod covariance;
+mod criteria;
 mod labels;
 mod maximize;
 mod moves;
 mod parameters;
+mod predict;
+mod prior;
+mod search;
+mod select;
+mod standard_errors;
 mod start;
 
 use std::sync::Arc;
 
 pub use covariance::Covariance;
+pub use criteria::Criteria;
 pub use labels::Labels;
+pub use prior::Prior;
+pub use search::Search;
+pub use select::{Candidate, Selection, select};
+pub use standard_errors::StandardErrors;
 pub use start::Start;
 
 use crate::bijector::Support;
@@ -36,6 +47,10 @@ use parameters::Parameters;
 /// from the mean of the data in standard deviations, and the logarithms and entries of Cholesky
 /// factors in the same units; data of any scale give the same steps.
 ///
+/// [`GaussianMixture::fit`] climbs from several starts and keeps the best; [`select`] compares
+/// numbers of components and kinds of covariance. The likelihood has no upper limit: a component may
+/// collapse onto a few rows, which is an error that names them; a [`Prior`] rules it out.
+///
 /// ```
 /// use elbo::data::{OLD_FAITHFUL, Observations};
 /// use elbo::models::GaussianMixture;
@@ -57,6 +72,7 @@ pub struct GaussianMixture {
     covariance: Covariance,
     parameters: Parameters,
     components: Components,
+    prior: Option<prior::Checked>,
 }
 
 impl GaussianMixture {
@@ -83,7 +99,9 @@ impl GaussianMixture {
         covariance.check(&data)?;
         let parameters = Parameters::new(&data, components, covariance);
         let components = parameters.components(&data);
-        let model = GaussianMixture { data, shown: None, covariance, parameters, components };
+        let prior = None;
+        let model =
+            GaussianMixture { data, shown: None, covariance, parameters, components, prior };
         model.started(Start::KMeans, 0)
     }
 
@@ -149,8 +167,9 @@ impl GaussianMixture {
         Rows::new(&self.data, self.shown.as_deref())
     }
 
-    /// Makes the components again from the parameters.
-    fn refresh(&mut self) {
+    /// Makes `theta` from the parameters, and the components.
+    fn settle(&mut self) {
+        self.parameters.settle();
         self.parameters.write_components(&mut self.components);
     }
 }
@@ -174,17 +193,17 @@ impl Model for GaussianMixture {
             }
             self.data.weight(i) * self.components.log_rho(z as usize, self.data.row(i))
         };
-        z.iter().enumerate().map(term).sum()
+        z.iter().enumerate().map(term).sum::<f64>() + self.log_prior()
     }
     fn n_theta(&self) -> usize {
         self.parameters.n_theta()
     }
     fn theta(&self, out: &mut [f64]) {
-        self.parameters.theta(out);
+        out.copy_from_slice(self.parameters.theta());
     }
     fn set_theta(&mut self, theta: &[f64]) {
         self.parameters.set_theta(theta);
-        self.refresh();
+        self.parameters.write_components(&mut self.components);
     }
 }
 

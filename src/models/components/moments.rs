@@ -65,11 +65,13 @@ impl Moments {
         self.count[k]
     }
 
-    /// Writes the mean of the rows of component `k`.
-    pub(crate) fn mean(&self, k: usize, out: &mut [f64]) {
+    /// Writes the mean of the rows of component `k` and of `worth` rows at `prior`.
+    pub(crate) fn mean(&self, k: usize, (worth, prior): (f64, &[f64]), out: &mut [f64]) {
         let from = k * self.dim;
         for (j, out) in out.iter_mut().enumerate() {
-            *out = self.reference[from + j] + self.first[from + j] / self.count[k];
+            let about = self.reference[from + j];
+            let pull = if worth > 0.0 { worth * (prior[j] - about) } else { 0.0 };
+            *out = about + (self.first[from + j] + pull) / (self.count[k] + worth);
         }
     }
 

@@ -108,7 +108,7 @@ fn check(components: &Components, rows: Rows<'_>, data: &Observations, some: Opt
         }
         if count[k] > 1e-3 {
             let mut mean = vec![0.0; dim];
-            got.mean(k, &mut mean);
+            got.mean(k, (0.0, &[]), &mut mean);
             for j in 0..dim {
                 let (sum, size) = first[k * dim + j];
                 let want = components.mean(k)[j] + sum / count[k];

@@ -20,17 +20,17 @@ impl Conjugate<Labels> for GaussianMixture {
         if rate >= 1.0 || q.moments.is_empty() {
             std::mem::swap(&mut q.moments, &mut q.fresh);
             q.entropy = entropy;
-            return Ok(q.moments.log_normalizer);
+            return Ok(q.moments.log_normalizer + self.log_prior());
         }
         q.moments.blend(rate, &q.fresh);
         q.entropy += rate * (entropy - q.entropy);
-        Ok(self.components.expected_log_rho(&q.moments) + q.entropy)
+        Ok(self.components.expected_log_rho(&q.moments) + q.entropy + self.log_prior())
     }
 }
 
 impl Maximize<Labels> for GaussianMixture {
     fn maximize(&mut self, q: &Labels) -> Result<f64, Error> {
         self.maximize_from(q)?;
-        Ok(self.components.expected_log_rho(&q.moments) + q.entropy)
+        Ok(self.components.expected_log_rho(&q.moments) + q.entropy + self.log_prior())
     }
 }

@@ -12,8 +12,10 @@ const LN_2PI: f64 = 1.837_877_066_409_345_3;
 /// What is learned, in the units of the data.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Parameters {
-    covariance: Covariance,
+    pub(super) covariance: Covariance,
     dim: usize,
+    /// What the numbers below are made from, to the last bit.
+    theta: Vec<f64>,
     pub(super) weights: Vec<f64>,
     /// `dim` a component.
     pub(super) mean: Vec<f64>,
@@ -38,6 +40,7 @@ impl Parameters {
         let mut new = Parameters {
             covariance,
             dim,
+            theta: Vec::new(),
             weights: vec![0.0; components],
             mean: vec![0.0; components * dim],
             factor: vec![0.0; covariance.n_parameters(components, dim)],
@@ -45,6 +48,7 @@ impl Parameters {
             unit,
         };
         let theta = vec![0.0; new.n_theta()];
+        new.theta = theta.clone();
         new.set_theta(&theta);
         new
     }
@@ -58,7 +62,25 @@ impl Parameters {
         self.len() - 1 + self.mean.len() + self.factor.len()
     }
 
-    pub(super) fn theta(&self, out: &mut [f64]) {
+    pub(super) fn theta(&self) -> &[f64] {
+        &self.theta
+    }
+
+    /// Makes `theta` from the numbers, and these from it again: a run that is resumed, which knows
+    /// `theta` alone, then has the same bits.
+    pub(super) fn settle(&mut self) {
+        let mut theta = std::mem::take(&mut self.theta);
+        self.flatten(&mut theta);
+        self.natural(&theta);
+        self.theta = theta;
+    }
+
+    pub(super) fn set_theta(&mut self, theta: &[f64]) {
+        self.theta.copy_from_slice(theta);
+        self.natural(theta);
+    }
+
+    fn flatten(&self, out: &mut [f64]) {
         let (weights, rest) = out.split_at_mut(self.len() - 1);
         let (mean, factor) = rest.split_at_mut(self.mean.len());
         if !weights.is_empty() {
@@ -95,7 +117,7 @@ impl Parameters {
         }
     }
 
-    pub(super) fn set_theta(&mut self, theta: &[f64]) {
+    fn natural(&mut self, theta: &[f64]) {
         let (weights, rest) = theta.split_at(self.len() - 1);
         let (mean, factor) = rest.split_at(self.mean.len());
         if weights.is_empty() {
@@ -133,7 +155,7 @@ impl Parameters {
     }
 
     /// The Cholesky factor or the standard deviations of component `k`.
-    fn factor(&self, k: usize) -> &[f64] {
+    pub(super) fn factor(&self, k: usize) -> &[f64] {
         let each = match self.covariance {
             Covariance::Tied => return &self.factor,
             Covariance::Full => triangle::len(self.dim),
@@ -141,6 +163,16 @@ impl Parameters {
             Covariance::Spherical => 1,
         };
         &self.factor[k * each..(k + 1) * each]
+    }
+
+    /// Half the log determinant of the covariance of component `k`.
+    pub(super) fn log_det(&self, k: usize) -> f64 {
+        let factor = self.factor(k);
+        match self.covariance {
+            Covariance::Full | Covariance::Tied => triangle::log_det(factor),
+            Covariance::Diagonal => factor.iter().map(|sd| sd.ln()).sum(),
+            Covariance::Spherical => self.dim as f64 * factor[0].ln(),
+        }
     }
 
     /// The covariance of component `k`, row by row.
@@ -179,19 +211,14 @@ impl Parameters {
         for k in 0..self.len() {
             let w = &mut out.factor[k * len..(k + 1) * len];
             let factor = self.factor(k);
-            let log_det = match shape {
+            match shape {
                 Shape::Diagonal => {
-                    let sd = |j: usize| factor[j.min(factor.len() - 1)];
-                    (0..dim).for_each(|j| w[j] = 1.0 / sd(j));
-                    (0..dim).map(|j| sd(j).ln()).sum()
+                    (0..dim).for_each(|j| w[j] = 1.0 / factor[j.min(factor.len() - 1)]);
                 }
-                Shape::Full => {
-                    invert(dim, factor, w);
-                    triangle::log_det(factor)
-                }
-            };
-            let log_weight = self.weights[k].ln();
-            out.constant[k] = log_weight - log_det - 0.5 * dim as f64 * LN_2PI;
+                Shape::Full => invert(dim, factor, w),
+            }
+            let constant = self.weights[k].ln() - self.log_det(k);
+            out.constant[k] = constant - 0.5 * dim as f64 * LN_2PI;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Where EM starts: k-means++, random rows, random labels, or the user's own parameters.
 
+use nalgebra::DMatrix;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
@@ -36,8 +37,18 @@ impl GaussianMixture {
     ///
     /// # Errors
     /// None that a mixture that could be made has not met.
-    pub fn started(mut self, start: Start, seed: u64) -> Result<GaussianMixture, Error> {
-        let mut rng = stream(seed, Purpose::Start, STREAM);
+    pub fn started(self, start: Start, seed: u64) -> Result<GaussianMixture, Error> {
+        self.started_at(start, seed, 0)
+    }
+
+    /// Start `index` of those of a seed.
+    pub(super) fn started_at(
+        mut self,
+        start: Start,
+        seed: u64,
+        index: u64,
+    ) -> Result<GaussianMixture, Error> {
+        let mut rng = stream(seed, Purpose::Start, STREAM + index);
         let sample = Sample::draw(&self, &mut rng);
         let k = self.len();
         let nearest = match start {
@@ -49,6 +60,66 @@ impl GaussianMixture {
             Start::Labels => (0..sample.len()).map(|_| rng.random_range(0..k)).collect(),
         };
         sample.write(&nearest, &mut self);
+        Ok(self)
+    }
+}
+
+impl GaussianMixture {
+    /// The same mixture at parameters of the user's own: `K` weights, `d` numbers a mean, and
+    /// covariances, row by row: `d x d` each where full, one `d x d` where tied, `d` variances each
+    /// where diagonal, one variance each where spherical. Weights are made to add up to 1.
+    ///
+    /// # Errors
+    /// Lengths that do not fit, weights that are not positive, means that are not finite,
+    /// covariances that are not positive definite.
+    pub fn with_parameters(
+        mut self,
+        weights: &[f64],
+        means: &[f64],
+        covariances: &[f64],
+    ) -> Result<GaussianMixture, Error> {
+        let (k, dim) = (self.len(), self.components.dim);
+        let each = match self.covariance {
+            Covariance::Full => k * dim * dim,
+            Covariance::Tied => dim * dim,
+            Covariance::Diagonal => k * dim,
+            Covariance::Spherical => k,
+        };
+        Error::expect_len("the weights", weights.len(), "the list of components", k)?;
+        Error::expect_len("the means", means.len(), "K * d", k * dim)?;
+        Error::expect_len("the covariances", covariances.len(), "what they need", each)?;
+        if let Some(k) = weights.iter().position(|w| !(*w > 0.0 && w.is_finite())) {
+            let remedy = "a weight must be positive and finite";
+            return Err(Error::option(&format!("weights[{k}]"), weights[k], remedy));
+        }
+        if let Some(at) = means.iter().position(|m| !m.is_finite()) {
+            let place = format!("means[{}, {}]", at / dim, at % dim);
+            return Err(Error::option(&place, means[at], "a mean must be finite"));
+        }
+        let total: f64 = weights.iter().sum();
+        let parameters = &mut self.parameters;
+        parameters.weights.iter_mut().zip(weights).for_each(|(w, given)| *w = given / total);
+        parameters.mean.copy_from_slice(means);
+        match self.covariance {
+            Covariance::Full | Covariance::Tied => {
+                let matrices = covariances.chunks_exact(dim * dim);
+                let factors = parameters.factor.chunks_exact_mut(triangle::len(dim));
+                for (k, (matrix, factor)) in matrices.zip(factors).enumerate() {
+                    let matrix = DMatrix::from_row_slice(dim, dim, matrix);
+                    let what = format!("covariance {k}");
+                    factor.copy_from_slice(&triangle::from_covariance(&what, dim, &matrix)?);
+                }
+            }
+            Covariance::Diagonal | Covariance::Spherical => {
+                if let Some(at) = covariances.iter().position(|v| !(*v > 0.0 && v.is_finite())) {
+                    let remedy = "a variance must be positive and finite";
+                    return Err(Error::option("a variance", covariances[at], remedy));
+                }
+                let sds = parameters.factor.iter_mut().zip(covariances);
+                sds.for_each(|(sd, v)| *sd = v.sqrt());
+            }
+        }
+        self.settle();
         Ok(self)
     }
 }
@@ -216,7 +287,7 @@ impl Sample {
                 parameters.factor.fill(unit[0] * mean.sqrt());
             }
         }
-        model.refresh();
+        model.settle();
     }
 }
 

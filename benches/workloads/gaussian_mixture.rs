@@ -1,0 +1,85 @@
+//! w4_em: a mixture of eight normal distributions in ten dimensions, 100 000 rows, by EM from a
+//! common start.
+
+use std::f64::consts::PI;
+use std::hint::black_box;
+
+use elbo::data::Observations;
+use elbo::models::GaussianMixture;
+use elbo::{EStep, MStep, Options, Run, Stop};
+use nalgebra::{DMatrix, DVector};
+use serde_json::json;
+
+use super::failure::Failure;
+use super::line::{digits, quantile};
+use super::process::{Stopwatch, load, peak_rss_mb};
+use super::work::Job;
+
+pub fn run(job: &Job) -> Result<(), Failure> {
+    let x = job.input("x")?;
+    let dim = x.columns();
+    let (weights, means) = (job.input("init_weights")?.values, job.input("init_means")?.values);
+    let covariances = job.input("init_cov")?.values;
+    let data = Observations::new(x.values, dim)?;
+    let prepare = Stopwatch::start();
+    let model = GaussianMixture::new(data, weights.len())?;
+    let model = model.with_parameters(&weights, &means, &covariances)?;
+    let q = model.labels();
+    let work = &job.work;
+    let options = Options { steps: work.steps, stop: Stop::Budget, ..Options::default() };
+    let mut run = Run::new(model, q, (EStep, MStep), options)?;
+    let (prepare, _) = prepare.read();
+    let (mut wall, mut cpu) = (Vec::new(), Vec::new());
+    for _ in 0..work.steps / work.chunk {
+        let watch = Stopwatch::start();
+        for _ in 0..work.chunk {
+            black_box(run.step()?);
+        }
+        let (w, c) = watch.read();
+        wall.push(1e3 * w / work.chunk as f64);
+        cpu.push(1e3 * c / work.chunk as f64);
+    }
+    let (peak, process) = (peak_rss_mb(), job.begun.elapsed().as_secs_f64());
+    let per_row = log_likelihood(&run.model)? / run.model.data().len() as f64;
+    let total: f64 = wall.iter().sum::<f64>() * work.chunk as f64 / 1e3;
+    println!(
+        "{}",
+        json!({
+            "peer": "elbo", "version": env!("CARGO_PKG_VERSION"), "workload": work.name, "threads": job.threads,
+            "config": { "steps": work.steps, "chunk": work.chunk, "data": work.folder },
+            "jit_s": digits(prepare, 5), "wall_s": digits(total, 4), "wall_total_s": digits(total + prepare, 4),
+            "steps": work.steps, "ms_step_median": digits(quantile(&wall, 0.5), 6),
+            "ms_step_min": digits(quantile(&wall, 0.0), 6), "ms_step_p25": digits(quantile(&wall, 0.25), 6),
+            "cpu_ms_step_median": digits(quantile(&cpu, 0.5), 6), "cpu_ms_step_min": digits(quantile(&cpu, 0.0), 6),
+            "process_to_fit_s": digits(process, 4), "load": load(), "peak_rss_mb": peak,
+            "loglik_mean": per_row,
+        })
+    );
+    Ok(())
+}
+
+/// By the definition, row after row.
+fn log_likelihood(model: &GaussianMixture) -> Result<f64, Failure> {
+    let d = model.data().dim();
+    let mut components = Vec::new();
+    for k in 0..model.len() {
+        let covariance = DMatrix::from_row_slice(d, d, &model.covariance(k));
+        let Some(cholesky) = covariance.cholesky() else {
+            return Err(Failure::new(format!("the covariance of component {k} has no factor")));
+        };
+        let log_det: f64 = cholesky.l_dirty().diagonal().iter().map(|l| l.ln()).sum();
+        let constant = model.weights()[k].ln() - log_det - 0.5 * d as f64 * (2.0 * PI).ln();
+        components.push((constant, cholesky.inverse(), DVector::from_column_slice(model.mean(k))));
+    }
+    let row = |x: &[f64]| {
+        let x = DVector::from_column_slice(x);
+        let logs = components.iter().map(|(constant, precision, mean)| {
+            let y = &x - mean;
+            constant - 0.5 * y.dot(&(precision * &y))
+        });
+        let logs: Vec<f64> = logs.collect();
+        let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        top + logs.iter().map(|l| (l - top).exp()).sum::<f64>().ln()
+    };
+    Ok(model.data().rows().map(row).sum())
+}
