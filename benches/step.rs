@@ -128,6 +128,9 @@ impl Subsample for Logistic {
     fn whole(&mut self) {
         self.likelihood.whole();
     }
+    fn keeps_formula(&self) -> bool {
+        true
+    }
     fn arrange(&mut self, order: &[usize]) -> bool {
         self.likelihood.arrange(order)
     }

@@ -83,7 +83,8 @@ impl<L: Clone> Clone for Autodiff<L> {
             inner: self.inner.clone(),
             space: self.space.clone(),
             dim: self.dim,
-            program: self.program.clone(),
+            // Made anew: what it has recorded may belong to the inner model alone.
+            program: OnceLock::new(),
             spare: Mutex::default(),
         }
     }
@@ -231,17 +232,24 @@ impl<L: Recordable> TwiceDifferentiable for Autodiff<L> {
     }
 }
 
+impl<L: Subsample + Recordable> Autodiff<L> {
+    /// The log joint inside, to look at other rows: what was recorded stays where it holds.
+    fn rows_mut(&mut self) -> &mut L {
+        if self.inner.keeps_formula() { &mut self.inner } else { self.inner_mut() }
+    }
+}
+
 impl<L: Recordable + Subsample> Subsample for Autodiff<L> {
     fn n_data(&self) -> usize {
         self.inner.n_data()
     }
     fn subsample(&mut self, rows: &[usize]) {
-        self.inner_mut().subsample(rows);
+        self.rows_mut().subsample(rows);
     }
     fn whole(&mut self) {
-        self.inner_mut().whole();
+        self.rows_mut().whole();
     }
     fn arrange(&mut self, order: &[usize]) -> bool {
-        self.inner_mut().arrange(order)
+        self.rows_mut().arrange(order)
     }
 }

@@ -179,6 +179,12 @@ pub trait Subsample {
     fn subsample(&mut self, rows: &[usize]);
     /// Back to all rows, for the final ELBO and the verdict.
     fn whole(&mut self);
+    /// Whether `subsample` and `whole` change no formula: so it is where they do nothing but tell
+    /// the likelihoods of [`density::glm`](crate::density::glm) that the log joint is made of. Then
+    /// [`Autodiff`](crate::Autodiff) need not record it anew at every step.
+    fn keeps_formula(&self) -> bool {
+        false
+    }
     /// Keeps the rows in another order: from now on row `i` is the one that was row `order[i]` when
     /// the model was made, whatever was called before. Returns whether it did.
     ///

@@ -76,6 +76,13 @@ impl Subsample for Logistic {
     fn whole(&mut self) {
         self.likelihood.whole();
     }
+    // Two more lines make a step faster: the formula stays, and rows may be kept in another order.
+    fn keeps_formula(&self) -> bool {
+        true
+    }
+    fn arrange(&mut self, order: &[usize]) -> bool {
+        self.likelihood.arrange(order)
+    }
 }
 
 fn logistic() -> Result<(), Error> {

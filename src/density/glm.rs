@@ -60,11 +60,12 @@ mod design;
 mod grouped;
 mod kernel;
 mod link;
+mod shared;
 
 use std::sync::Arc;
 
 pub use design::Design;
-use kernel::Node;
+use shared::Shared;
 
 use crate::autodiff::Real;
 use crate::error::Error;
@@ -121,24 +122,25 @@ pub fn normal(x: &[f64], n_columns: usize, y: &[f64]) -> Result<NormalLikelihood
 /// The likelihood of a Bernoulli, binomial or Poisson model: cheap to clone, the data are shared.
 ///
 /// It is [`Subsample`]: told to look at some rows, it multiplies their log likelihood by
-/// `n_data / rows.len()`. A model that holds one inside [`Autodiff`](crate::Autodiff) changes it
-/// through `inner_mut` (or its own `Subsample`), which forgets what was recorded over other rows.
-#[derive(Clone, Debug)]
+/// `n_data / rows.len()`, also where it has been recorded before: a model whose own
+/// [`Subsample`] does nothing but tell its likelihoods may say
+/// [`keeps_formula`](Subsample::keeps_formula). Clones look at rows of their own.
+#[derive(Debug)]
 pub struct Likelihood {
-    node: Arc<Node>,
+    node: Arc<Shared>,
 }
 
 /// The likelihood of a linear model with normal errors of one, possibly unknown, sd.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct NormalLikelihood {
-    node: Arc<Node>,
+    node: Arc<Shared>,
 }
 
 /// A likelihood with its parameters, to which those of the groups can be added.
 #[derive(Clone, Debug)]
 #[must_use = "a likelihood at a point is evaluated by `log_prob`"]
 pub struct At<'a, T> {
-    node: &'a Arc<Node>,
+    node: &'a Arc<Shared>,
     coefficients: &'a [T],
     intercepts: &'a [T],
     slopes: &'a [T],
@@ -195,7 +197,7 @@ impl<'a, T: Real> At<'a, T> {
     /// # Panics
     /// If a number of parameters is not the one the design calls for.
     pub fn log_prob(self) -> T {
-        let shape = self.node.shape();
+        let shape = self.node.node().shape();
         for (what, got, want) in [
             ("coefficients", self.coefficients.len(), shape.n_columns),
             ("intercepts of groups", self.intercepts.len(), shape.n_groups),
@@ -217,16 +219,23 @@ impl<'a, T: Real> At<'a, T> {
 }
 
 macro_rules! rows {
-    ($likelihood:ty) => {
+    ($likelihood:ident) => {
+        impl Clone for $likelihood {
+            fn clone(&self) -> Self {
+                let node = self.node.node().clone();
+                $likelihood { node: Arc::new(Shared::new(node)) }
+            }
+        }
+
         impl Subsample for $likelihood {
             fn n_data(&self) -> usize {
-                self.node.shape().n_rows
+                self.node.node().shape().n_rows
             }
             fn subsample(&mut self, rows: &[usize]) {
-                Arc::make_mut(&mut self.node).subsample(rows);
+                self.node.node_mut().subsample(rows);
             }
             fn whole(&mut self) {
-                Arc::make_mut(&mut self.node).whole();
+                self.node.node_mut().whole();
             }
         }
     };

@@ -4,10 +4,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::support::assert_close;
+use elbo::density::{self, glm};
 use elbo::{
-    Adam, Affine, Ascent, DifferencedHessian, Differentiable, Family, GradientAscent,
-    MeanFieldGaussian, Minibatch, Model, Options, Purpose, Reparameterization, Rng, ScoreFunction,
-    Scored, Space, Stop, Subsample, Whitened, check_model, fit, stream,
+    Adam, Affine, Ascent, Autodiff, DifferencedHessian, Differentiable, Family, GradientAscent,
+    LogJoint, MeanFieldGaussian, Minibatch, Model, Options, Purpose, Real, Reparameterization, Rng,
+    ScoreFunction, Scored, Space, Stop, Subsample, Whitened, check_model, fit, stream,
 };
 
 /// The mean over the batches of an epoch, weighted by their sizes, is the value on all rows; so is
@@ -446,4 +447,71 @@ fn what_else_a_check_finds() {
         !nan.passed() && nan.to_string().contains("the gradient in `b` is not finite"),
         "{nan}"
     );
+}
+
+/// Logistic regression that only tells its likelihood which rows to look at; counts recordings.
+struct Logistic {
+    likelihood: glm::Likelihood,
+    recorded: AtomicUsize,
+    keeps: bool,
+}
+
+impl Clone for Logistic {
+    fn clone(&self) -> Self {
+        Logistic { likelihood: self.likelihood.clone(), recorded: AtomicUsize::new(0), ..*self }
+    }
+}
+
+impl LogJoint for Logistic {
+    fn space(&self) -> Space {
+        let mut space = Space::new();
+        space.reals("beta", 2);
+        space
+    }
+    fn log_joint<T: Real>(&self, z: &[T]) -> T {
+        self.recorded.fetch_add(1, Relaxed);
+        density::normals(z, 0.0, 1.0) + self.likelihood.log_prob(z)
+    }
+}
+
+impl Subsample for Logistic {
+    fn n_data(&self) -> usize {
+        self.likelihood.n_data()
+    }
+    fn subsample(&mut self, rows: &[usize]) {
+        self.likelihood.subsample(rows);
+    }
+    fn whole(&mut self) {
+        self.likelihood.whole();
+    }
+    fn keeps_formula(&self) -> bool {
+        self.keeps
+    }
+}
+
+#[test]
+fn a_formula_that_stays_is_recorded_once() {
+    let x: Vec<f64> = (0..60).map(|i| f64::from(i * 7 % 13) / 6.0 - 1.0).collect();
+    let y: Vec<bool> = (0..30).map(|i| i % 3 == 0).collect();
+    let model = |keeps| {
+        let likelihood = glm::bernoulli_logit(&x, 2, &y).unwrap();
+        Autodiff::new(Logistic { likelihood, recorded: AtomicUsize::new(0), keeps })
+    };
+    let (mut kept, mut anew) = (model(true), model(false));
+    let other = kept.clone();
+    let z = [0.3, -0.7];
+    let whole = other.log_joint(&z);
+    for rows in [&[0, 5, 7][..], &[29], &[3, 4, 5, 6, 7, 8, 9, 10]] {
+        kept.subsample(rows);
+        anew.subsample(rows);
+        let (mut a, mut b) = ([0.0; 2], [0.0; 2]);
+        assert_eq!(kept.log_joint_grad(&z, &mut a), anew.log_joint_grad(&z, &mut b));
+        assert_eq!(a, b);
+        assert_eq!(other.log_joint(&z), whole, "a clone looks at rows of its own");
+        assert_eq!(kept.clone().log_joint(&z), kept.log_joint(&z));
+    }
+    kept.whole();
+    assert_eq!(kept.log_joint(&z), whole);
+    assert_eq!(kept.inner().recorded.load(Relaxed), 1);
+    assert_eq!(anew.inner().recorded.load(Relaxed), 3);
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::kernel::{Data, Link, Node};
+use super::shared::Shared;
 use super::{Likelihood, NormalLikelihood};
 use crate::error::Error;
 use crate::special::{LN_SQRT_2PI, log_choose, log_gamma};
@@ -147,7 +148,7 @@ impl<'a> Design<'a> {
         let y = y.to_vec();
         let data = self.data(Link::Normal, &y)?;
         let constants = vec![-LN_SQRT_2PI; y.len()];
-        let node = Arc::new(Node::new(Data { y, constants, ..data }));
+        let node = Arc::new(Shared::new(Node::new(Data { y, constants, ..data })));
         Ok(NormalLikelihood { node })
     }
 
@@ -247,7 +248,7 @@ impl<'a> Design<'a> {
 }
 
 fn finish(data: Data) -> Result<Likelihood, Error> {
-    Ok(Likelihood { node: Arc::new(Node::new(data)) })
+    Ok(Likelihood { node: Arc::new(Shared::new(Node::new(data))) })
 }
 
 fn numbers<Y: Into<f64> + Copy>(y: &[Y]) -> Vec<f64> {
