@@ -92,6 +92,7 @@ pub(crate) mod special;
 pub(crate) mod start;
 pub mod stop;
 pub(crate) mod symmetric;
+pub(crate) mod threads;
 pub mod trace;
 pub(crate) mod triangle;
 pub mod warning;

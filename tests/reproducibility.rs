@@ -160,6 +160,62 @@ fn any_number_of_threads_gives_the_same_bits() {
 
 #[cfg(feature = "parallel")]
 #[test]
+fn rows_shared_among_threads_give_the_same_bits() {
+    use elbo::density::{glm, glm::Design};
+
+    // Enough rows, columns and draws that they are shared.
+    let n = 20_000;
+    let noise = |n: usize, seed: usize| -> Vec<f64> {
+        (0..n).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f64 / 1001.5 - 1.0).collect()
+    };
+    let logistic = || {
+        let y: Vec<bool> = noise(n, 2).iter().map(|u| *u > 0.2).collect();
+        let likelihood = glm::bernoulli_logit(&noise(10 * n, 1), 10, &y).unwrap();
+        let mut space = Space::new();
+        let beta = space.reals("beta", 10);
+        from_fn(space, move |z| {
+            density::normals(&z[beta], 0.0, 1.0) + likelihood.log_prob(&z[beta])
+        })
+    };
+    let grouped = || {
+        let group: Vec<usize> = (0..n).map(|i| if i % 4 == 0 { 0 } else { i % 97 }).collect();
+        let y: Vec<f64> = noise(n, 3).iter().map(|u| (2.0 * u + 2.0).floor()).collect();
+        let likelihood = Design::columns(&[&noise(n, 4)])
+            .groups(&group, 97)
+            .slopes(&noise(n, 5), 1)
+            .poisson_log(&y)
+            .unwrap();
+        let mut space = Space::new();
+        let (beta, sd) = (space.reals("beta", 1), space.positive("sd"));
+        let (a, b) = (space.reals("a", 97), space.reals("b", 97));
+        from_fn(space, move |z| {
+            density::half_normal(z[sd], 1.0)
+                + density::normals(&z[beta], 0.0, 1.0)
+                + density::normals(&z[a], 0.0, z[sd])
+                + density::normals(&z[b], 0.0, z[sd])
+                + likelihood.at(&z[beta]).intercepts(&z[a]).slopes(&z[b]).log_prob()
+        })
+        .unconstrained()
+    };
+    fn run<M: Differentiable>(model: M) -> (Vec<u64>, String, String) {
+        let q = MeanFieldGaussian::standard(model.dim());
+        bits(&fit(model, q, ascent(), options(20, Stop::Budget)).unwrap())
+    }
+    let (plain_logistic, plain_grouped) = (run(logistic()), run(grouped()));
+    for threads in [1, 2, 8] {
+        let shared = run(logistic().parallel().threads(threads));
+        assert_eq!(plain_logistic, shared, "logistic, {threads} threads");
+        let shared = run(grouped().parallel().threads(threads));
+        assert_eq!(plain_grouped, shared, "by group, {threads} threads");
+        // the caller's own pool says how many
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let shared = pool.install(|| run(grouped().parallel()));
+        assert_eq!(plain_grouped, shared, "by group, a pool of {threads}");
+    }
+}
+
+#[cfg(feature = "parallel")]
+#[test]
 fn a_panic_on_a_thread_names_the_draw_of_the_whole_batch() {
     #[derive(Debug)]
     struct Panics;

@@ -1,19 +1,27 @@
-//! `Parallel`: columns of a batch over threads, with the same bits for any number of them.
+//! `Parallel`: a batch over threads, with the same bits for any number of them.
 
 use std::mem::take;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::caught::Caught;
+use crate::clock::Clock;
 use crate::model::{Differentiable, Model, Subsample, TwiceDifferentiable};
 use crate::scalar::Scalar;
 use crate::space::Space;
+use crate::threads;
 
-/// A model that evaluates a batch in blocks of a fixed number of draws, each through the inner
-/// model's own batch method, on the threads of the current rayon pool.
+/// A model that evaluates a batch on several threads.
 ///
-/// A block is the same whoever computes it, and what is summed over blocks is summed in their
-/// order: the numbers do not depend on the number of threads. Without the feature `parallel` the
-/// blocks are computed one after another, with the same numbers again.
+/// A likelihood that is one node ([`density::glm`](crate::density::glm)) shares its rows, so that
+/// the data are still read once for all draws; the helpers are threads of this library that sleep
+/// while there is no work. Any other model is evaluated in blocks of a fixed number of draws, each
+/// through its own batch method, on the current rayon pool.
+///
+/// Chunks of rows and blocks of draws are the same whoever computes them, and what is summed over
+/// them is summed in their order: the numbers do not depend on the number of threads. Work too
+/// small to gain from a second thread is not shared. Without the feature `parallel` blocks of draws
+/// are computed one after another, with the same numbers again.
 ///
 /// ```
 /// use elbo::{density, from_fn, Model, Space};
@@ -28,6 +36,11 @@ use crate::space::Space;
 pub struct Parallel<M, T = f64> {
     inner: M,
     block: usize,
+    /// As many as there are, where it is `None`.
+    threads: Option<usize>,
+    /// Whether the inner model shares its own work.
+    shares: OnceLock<bool>,
+    gauge: Gauge,
     /// One gradient in `theta` a block.
     parts: Mutex<Vec<T>>,
 }
@@ -37,17 +50,53 @@ const BLOCK: usize = 8;
 
 impl<M: Clone, T: Scalar> Clone for Parallel<M, T> {
     fn clone(&self) -> Self {
-        Parallel::new(self.inner.clone()).blocks_of(self.block)
+        let block = self.block;
+        Parallel { block, threads: self.threads, ..Parallel::new(self.inner.clone()) }
     }
 }
 
 impl<M, T: Scalar> Parallel<M, T> {
     /// Spreads the batches of `inner`.
     pub fn new(inner: M) -> Parallel<M, T> {
-        Parallel { inner, block: BLOCK, parts: Mutex::default() }
+        Parallel {
+            inner,
+            block: BLOCK,
+            threads: None,
+            shares: OnceLock::new(),
+            gauge: Gauge::default(),
+            parts: Mutex::default(),
+        }
     }
 
-    /// The same with another number of draws in a block (at least one): fewer spread better, more
+    /// The same with so many threads, the caller's included. Unless told otherwise they are as many
+    /// as the rayon pool has in which the caller is, or else as there are cores. Blocks of draws go
+    /// to the threads of the current rayon pool, unless this is 1.
+    ///
+    /// ```
+    /// use elbo::{density, density::glm, from_fn, Differentiable, Model, Space};
+    /// let x: Vec<f64> = (0..40_000).map(|i| f64::from(i % 17) - 8.0).collect();
+    /// let y: Vec<bool> = (0..10_000).map(|i| i % 3 == 0).collect();
+    /// let likelihood = glm::bernoulli_logit(&x, 4, &y)?;
+    /// let mut space = Space::new();
+    /// let beta = space.reals("beta", 4);
+    /// let model = from_fn(space, move |z| likelihood.log_prob(&z[beta]));
+    /// let (mut one, mut two) = (vec![0.0; 80], vec![0.0; 80]);
+    /// model.grad_batch(&[0.1; 80], 20, &mut one, &mut []);
+    /// model.parallel().threads(2).grad_batch(&[0.1; 80], 20, &mut two, &mut []);
+    /// assert_eq!(one, two);
+    /// # Ok::<(), elbo::Error>(())
+    /// ```
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads.max(1));
+        self
+    }
+
+    fn allowed(&self) -> usize {
+        self.threads.unwrap_or_else(threads::default_threads)
+    }
+
+    /// The same with at most so many draws in a block (at least one): fewer spread better, more
     /// share more work inside the inner model's batch.
     #[must_use]
     pub fn blocks_of(mut self, draws: usize) -> Self {
@@ -58,6 +107,40 @@ impl<M, T: Scalar> Parallel<M, T> {
     /// The model inside.
     pub fn inner(&self) -> &M {
         &self.inner
+    }
+}
+
+/// Nanoseconds of work that are worth the threads of a rayon pool.
+const WORTH_SPREADING: f64 = 3e5;
+
+/// The least time a draw took on one thread, and how often it was measured. What it decides changes
+/// no number, only who computes it.
+#[derive(Debug, Default)]
+struct Gauge {
+    /// Nanoseconds as bits.
+    fastest: AtomicU64,
+    measured: AtomicU64,
+}
+
+impl Gauge {
+    /// Whether so many draws are worth spreading; for that the first batches are not.
+    fn worth(&self, draws: usize) -> bool {
+        let fastest = f64::from_bits(self.fastest.load(Ordering::Relaxed));
+        self.measured.load(Ordering::Relaxed) > 2 && fastest * draws as f64 > WORTH_SPREADING
+    }
+
+    fn measure(&self, draws: usize, work: impl FnOnce()) {
+        let measured = self.measured.load(Ordering::Relaxed);
+        if measured > 2 || draws == 0 {
+            return work();
+        }
+        let clock = Clock::start();
+        work();
+        let each = clock.seconds() * 1e9 / draws as f64;
+        let before = f64::from_bits(self.fastest.load(Ordering::Relaxed));
+        let fastest = if measured == 0 { each } else { each.min(before) };
+        self.fastest.store(fastest.to_bits(), Ordering::Relaxed);
+        self.measured.store(measured + 1, Ordering::Relaxed);
     }
 }
 
@@ -75,6 +158,7 @@ struct Stretch<'a, T> {
 /// Halves the stretch, at an edge between blocks, until a block is left, and works on that. A panic
 /// is marked with the draw in the whole batch.
 fn spread<T: Scalar>(
+    share: bool,
     block: usize,
     n_theta: usize,
     stretch: Stretch<'_, T>,
@@ -102,14 +186,26 @@ fn spread<T: Scalar>(
         grad: grad_rest,
         parts: parts_rest,
     };
-    let first = || spread(block, n_theta, first, work);
-    let second = || spread(block, n_theta, second, work);
+    let first = || spread(share, block, n_theta, first, work);
+    let second = || spread(share, block, n_theta, second, work);
     #[cfg(feature = "parallel")]
-    rayon::join(first, second);
-    #[cfg(not(feature = "parallel"))]
-    {
-        first();
-        second();
+    if share {
+        rayon::join(first, second);
+        return;
+    }
+    first();
+    second();
+}
+
+impl<T: Scalar, M: Model<T> + Sync> Parallel<M, T> {
+    /// Whether the inner model shares its own work: found out once, at one draw.
+    fn shares(&self, z: &[T], draws: usize) -> bool {
+        *self.shares.get_or_init(|| {
+            let first = z.chunks_exact((z.len() / draws.max(1)).max(1)).next();
+            first.is_some_and(|first| {
+                threads::meets_shared_work(|| self.inner.log_joint_batch(first, &mut [0.0]))
+            })
+        })
     }
 }
 
@@ -127,10 +223,12 @@ impl<T: Scalar, M: Model<T> + Sync> Model<T> for Parallel<M, T> {
         self.inner.log_joint(z)
     }
     fn log_joint_batch(&self, z: &[T], out: &mut [f64]) {
-        let draws = out.len();
+        let (inner, draws) = (&self.inner, out.len());
+        if self.shares(z, draws) {
+            return threads::allow(self.allowed(), || inner.log_joint_batch(z, out));
+        }
         let whole = Stretch { start: 0, draws, z, out, grad: &mut [], parts: &mut [] };
-        let inner = &self.inner;
-        spread(self.block, 0, whole, &|s: Stretch<'_, T>| inner.log_joint_batch(s.z, s.out));
+        self.spread(0, whole, &|s: Stretch<'_, T>| inner.log_joint_batch(s.z, s.out));
     }
     fn n_theta(&self) -> usize {
         self.inner.n_theta()
@@ -158,6 +256,11 @@ impl<T: Scalar, M: Differentiable<T> + Sync> Differentiable<T> for Parallel<M, T
         grad_theta: &mut [T],
     ) {
         let (inner, draws) = (&self.inner, out.len());
+        if self.shares(z, draws) {
+            return threads::allow(self.allowed(), || {
+                inner.log_joint_grad_batch(z, out, grad_z, grad_theta);
+            });
+        }
         if draws <= self.block {
             return inner.log_joint_grad_batch(z, out, grad_z, grad_theta);
         }
@@ -167,6 +270,10 @@ impl<T: Scalar, M: Differentiable<T> + Sync> Differentiable<T> for Parallel<M, T
     }
     fn grad_batch(&self, z: &[T], draws: usize, grad_z: &mut [T], grad_theta: &mut [T]) {
         let inner = &self.inner;
+        if self.shares(z, draws) {
+            let threads = self.allowed();
+            return threads::allow(threads, || inner.grad_batch(z, draws, grad_z, grad_theta));
+        }
         if draws <= self.block {
             return inner.grad_batch(z, draws, grad_z, grad_theta);
         }
@@ -177,6 +284,26 @@ impl<T: Scalar, M: Differentiable<T> + Sync> Differentiable<T> for Parallel<M, T
 }
 
 impl<T: Scalar, M> Parallel<M, T> {
+    /// How many draws a block has: so many blocks as there must be, of nearly the same size.
+    fn block(&self, draws: usize) -> usize {
+        draws.div_ceil(draws.div_ceil(self.block).max(1)).max(1)
+    }
+
+    /// Works on a batch in blocks, on several threads if that is worth it.
+    fn spread(
+        &self,
+        n_theta: usize,
+        whole: Stretch<'_, T>,
+        work: &(impl Fn(Stretch<'_, T>) + Sync),
+    ) {
+        let draws = whole.draws;
+        let block = self.block(draws);
+        if self.gauge.worth(draws) && self.allowed() > 1 {
+            return spread(true, block, n_theta, whole, work);
+        }
+        self.gauge.measure(draws, || spread(false, block, n_theta, whole, work));
+    }
+
     /// Spreads `work`, and adds its gradients in `theta`, weighted by the draws of each block.
     fn spread_gradients(
         &self,
@@ -191,11 +318,12 @@ impl<T: Scalar, M> Parallel<M, T> {
         // Taken out, not held: while it waits, this thread may be lent to another batch.
         let mut parts = take(&mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner));
         parts.clear();
-        parts.resize(draws.div_ceil(self.block) * n_theta, T::default());
+        let block = self.block(draws);
+        parts.resize(draws.div_ceil(block) * n_theta, T::default());
         let whole = Stretch { start: 0, draws, z, out, grad: grad_z, parts: &mut parts };
-        spread(self.block, n_theta, whole, work);
+        self.spread(n_theta, whole, work);
         for (b, part) in parts.chunks_exact(n_theta.max(1)).enumerate() {
-            let columns = self.block.min(draws - b * self.block);
+            let columns = block.min(draws - b * block);
             let share = T::from_f64(columns as f64 / draws as f64);
             grad_theta.iter_mut().zip(part).for_each(|(g, p)| *g += *p * share);
         }

@@ -8,33 +8,40 @@ mod sweep;
 use std::sync::Arc;
 
 use rows::Rows;
-use sweep::Sweep;
+use sweep::{Layout, Sweep};
 
 use super::kernel::{Data, Link, Shape};
 use crate::autodiff::Primitive;
 use crate::scratch::with_buffer;
 use crate::simd;
+use crate::threads::{Chunks, Order, in_chunks};
 
 /// A likelihood over the rows it looks at now.
 #[derive(Clone, Debug)]
 pub(super) struct Grouped {
-    shape: Shape,
-    all: Arc<All>,
+    all: Arc<Table>,
+    index: Arc<Index>,
     /// The rows of a subsample, or `None` for all.
-    some: Option<Rows>,
+    some: Option<Arc<Table>>,
     /// `n_data / rows`
     scale: f64,
     /// The sum of the constants of the rows in use.
     constant: f64,
 }
 
-/// What never changes, so that clones share it.
-#[derive(Debug)]
-struct All {
+/// Rows, and how many of everything they have.
+#[derive(Clone, Debug)]
+struct Table {
+    shape: Shape,
     rows: Rows,
-    /// Where a row of the caller's is now.
+}
+
+/// What is known of the caller's rows.
+#[derive(Debug)]
+struct Index {
+    /// Where each is now.
     place: Vec<u32>,
-    /// By the caller's rows: what each log probability has that no parameter touches; or none.
+    /// What each log probability has that no parameter touches; or none.
     constants: Vec<f64>,
 }
 
@@ -49,66 +56,49 @@ impl Grouped {
             place[i as usize] = k as u32;
         }
         let rows = Rows::sorted(&data, &order);
-        let all = Arc::new(All { rows, place, constants: data.constants });
-        Grouped { shape, all, some: None, scale: 1.0, constant }
+        let index = Arc::new(Index { place, constants: data.constants });
+        Grouped { all: Arc::new(Table { shape, rows }), index, some: None, scale: 1.0, constant }
     }
 
     pub(super) fn shape(&self) -> Shape {
-        self.shape
+        self.all.shape
     }
 
     pub(super) fn subsample(&mut self, rows: &[usize]) {
-        let All { rows: all, place, constants } = &*self.all;
-        let some = self.some.get_or_insert_default();
-        some.take(&self.shape, all, rows.iter().map(|&i| place[i]));
-        self.scale = self.shape.n_rows as f64 / rows.len().max(1) as f64;
+        let (shape, Index { place, constants }) = (self.all.shape, &*self.index);
+        let empty = || Arc::new(Table { shape, rows: Rows::default() });
+        let some = Arc::make_mut(self.some.get_or_insert_with(empty));
+        some.rows.take(&shape, &self.all.rows, rows.iter().map(|&i| place[i]));
+        self.scale = shape.n_rows as f64 / rows.len().max(1) as f64;
         self.constant = rows.iter().filter_map(|&i| constants.get(i)).sum();
     }
 
     pub(super) fn whole(&mut self) {
         self.some = None;
         self.scale = 1.0;
-        self.constant = self.all.constants.iter().sum();
+        self.constant = self.index.constants.iter().sum();
     }
 
-    fn rows(&self) -> &Rows {
-        self.some.as_ref().unwrap_or(&self.all.rows)
+    fn table(&self) -> &Arc<Table> {
+        self.some.as_ref().unwrap_or(&self.all)
     }
 
-    /// Writes gradients, and with `VALUE` the values to `out`.
-    fn evaluate<const VALUE: bool>(
-        &self,
-        lanes: usize,
-        x: &[f64],
-        out: &mut [f64],
-        grad: &mut [f64],
-    ) {
-        let rows = self.rows();
-        let linear = self.shape.n_linear() * lanes;
+    /// Writes gradients, and values where `out` has room for them.
+    fn evaluate(&self, lanes: usize, x: &[f64], out: &mut [f64], grad: &mut [f64]) {
+        let table = self.table();
+        let Table { shape, rows } = &**table;
+        let linear = shape.n_linear() * lanes;
+        let layout = Layout::new(shape, rows, lanes);
+        let order = Order { lanes, values: !out.is_empty() };
         grad.fill(0.0);
         out.fill(0.0);
-        let layout = sweep::Layout::new(&self.shape, rows, lanes);
         with_buffer(lanes, |squares| {
             squares.fill(0.0);
-            with_buffer(layout.part_len(), |part| {
-                with_buffer(layout.block_len(), |block| {
-                    for chunk in 0..layout.chunks() {
-                        let (shape, x) = (&self.shape, &x[..linear]);
-                        simd::dispatch(Sweep::<VALUE> {
-                            shape,
-                            rows,
-                            layout: &layout,
-                            chunk,
-                            x,
-                            block,
-                            part,
-                        });
-                        let segments = layout.segments(rows, chunk);
-                        layout.add(shape, segments, part, out, squares, &mut grad[..linear]);
-                    }
-                });
+            in_chunks(table, order, &x[..linear], layout.cut(rows), |chunk, part| {
+                let segments = rows.segments_of(chunk);
+                layout.add(shape, segments, part, out, squares, &mut grad[..linear]);
             });
-            if self.shape.link == Link::Normal {
+            if shape.link == Link::Normal {
                 errors(rows.len() as f64, &x[linear..], squares, out, grad);
             }
         });
@@ -116,6 +106,20 @@ impl Grouped {
         if self.scale != 1.0 {
             grad.iter_mut().for_each(|g| *g *= self.scale);
         }
+    }
+}
+
+impl Chunks for Table {
+    fn chunk(&self, order: Order, x: &[f64], chunk: usize, part: &mut [f64]) {
+        let Table { shape, rows } = self;
+        let layout = &Layout::new(shape, rows, order.lanes);
+        with_buffer(layout.block_len(), |block| {
+            if order.values {
+                simd::dispatch(Sweep::<true> { shape, rows, layout, chunk, x, block, part });
+            } else {
+                simd::dispatch(Sweep::<false> { shape, rows, layout, chunk, x, block, part });
+            }
+        });
     }
 }
 
@@ -140,20 +144,21 @@ fn errors(n: f64, sd: &[f64], squares: &[f64], out: &mut [f64], grad: &mut [f64]
 impl Primitive for Grouped {
     fn value_grad(&self, x: &[f64], grad: &mut [f64]) -> f64 {
         let mut out = [0.0];
-        self.evaluate::<true>(1, x, &mut out, grad);
+        self.evaluate(1, x, &mut out, grad);
         out[0]
     }
 
     fn value_grad_lanes(&self, lanes: usize, x: &[f64], out: &mut [f64], grad: &mut [f64]) {
-        self.evaluate::<true>(lanes, x, out, grad);
+        self.evaluate(lanes, x, out, grad);
     }
 
     fn grad_lanes(&self, lanes: usize, x: &[f64], grad: &mut [f64]) {
-        self.evaluate::<false>(lanes, x, &mut [], grad);
+        self.evaluate(lanes, x, &mut [], grad);
     }
 
     fn hess_vec(&self, x: &[f64], v: &[f64], out: &mut [f64]) {
-        curvature::hess_vec(&self.shape, self.rows(), x, v, out);
+        let Table { shape, rows } = &**self.table();
+        curvature::hess_vec(shape, rows, x, v, out);
         out.iter_mut().for_each(|o| *o *= self.scale);
     }
 }

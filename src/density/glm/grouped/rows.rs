@@ -2,11 +2,18 @@
 
 use super::super::kernel::{Data, Shape};
 
+/// Rows in a chunk, unless there would be too many chunks; a multiple of 8.
+const CHUNK: usize = 512;
+/// The most chunks.
+const CHUNKS: usize = 256;
+
 /// Rows in the order of their groups.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rows {
     /// The groups that have rows.
     pub segments: Vec<Segment>,
+    /// The most segments that have rows in a chunk.
+    pub most_segments: usize,
     /// Row by row.
     pub x: Vec<f64>,
     /// Row by row.
@@ -42,6 +49,7 @@ impl Rows {
         columns(&data.offset, usize::from(!data.offset.is_empty()), &mut rows.offset);
         columns(&data.trials, usize::from(!data.trials.is_empty()), &mut rows.trials);
         order.iter().for_each(|&i| rows.extend_segments(data.group[i as usize] as usize));
+        rows.count_segments();
         rows
     }
 
@@ -69,6 +77,12 @@ impl Rows {
         take(&all.offset, usize::from(!all.offset.is_empty()), &mut self.offset);
         take(&all.trials, usize::from(!all.trials.is_empty()), &mut self.trials);
         self.order = order;
+        self.count_segments();
+    }
+
+    fn count_segments(&mut self) {
+        let most = (0..self.chunks()).map(|chunk| self.segments_of(chunk).len()).max();
+        self.most_segments = most.unwrap_or(0);
     }
 
     /// One more row, of this group.
@@ -86,8 +100,29 @@ impl Rows {
         self.y.len()
     }
 
+    /// How many rows a chunk has: it depends on their number alone.
+    pub(super) fn chunk(&self) -> usize {
+        self.len().div_ceil(CHUNKS).next_multiple_of(8).max(CHUNK)
+    }
+
+    pub(super) fn chunks(&self) -> usize {
+        self.len().div_ceil(self.chunk())
+    }
+
+    /// The rows of a chunk.
+    pub(super) fn range(&self, chunk: usize) -> (usize, usize) {
+        let from = chunk * self.chunk();
+        (from, self.len().min(from + self.chunk()))
+    }
+
+    /// The segments with rows in a chunk.
+    pub(super) fn segments_of(&self, chunk: usize) -> &[Segment] {
+        let (from, to) = self.range(chunk);
+        &self.segments[self.segment_at(from)..self.segment_at(to - 1) + 1]
+    }
+
     /// The first segment with rows from `row` on.
-    pub(super) fn segment_at(&self, row: usize) -> usize {
+    fn segment_at(&self, row: usize) -> usize {
         self.segments.partition_point(|s| s.end <= row)
     }
 }

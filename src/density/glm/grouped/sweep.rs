@@ -9,18 +9,15 @@ use pulp::{Simd, WithSimd};
 use super::super::kernel::{Link, Shape};
 use super::rows::{Rows, Segment};
 use crate::simd;
+use crate::threads::Cut;
 
-/// Rows in a chunk, unless there would be too many chunks; a multiple of 8.
-const CHUNK: usize = 512;
-/// The most chunks.
-const CHUNKS: usize = 256;
 /// At least as many lanes as any register has.
 const WIDEST: usize = 16;
 /// Numbers in a block: what stays in a core's first cache.
 const BLOCK: usize = 1024;
 
-/// How the rows fall into chunks and blocks, and what a chunk leaves behind: its part. It depends on
-/// the data and the number of points alone.
+/// How a chunk falls into blocks, and what it leaves behind: its part. It depends on the data and the
+/// number of points alone.
 ///
 /// A part holds (each times `lanes`) the value in two terms, the sum of squared residuals, the sums
 /// for each column, and for each segment with rows in the chunk those of its intercept and slopes.
@@ -28,48 +25,29 @@ const BLOCK: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Layout {
     lanes: usize,
-    rows: usize,
-    chunk: usize,
     block: usize,
     /// Sums of a chunk that are not those of a segment.
     fixed: usize,
     /// Sums of a segment.
     each: usize,
-    most_segments: usize,
 }
 
 impl Layout {
     pub(super) fn new(shape: &Shape, rows: &Rows, lanes: usize) -> Layout {
-        let n = rows.len();
-        let chunk = n.div_ceil(CHUNKS).next_multiple_of(8).max(CHUNK);
-        let block = (BLOCK / lanes).next_multiple_of(8).min(chunk);
+        let block = (BLOCK / lanes).next_multiple_of(8).clamp(8, rows.chunk());
         let fixed = (3 + shape.n_columns) * lanes;
         let each = (1 + shape.n_slopes) * lanes;
-        let mut layout = Layout { lanes, rows: n, chunk, block, fixed, each, most_segments: 0 };
-        for c in 0..layout.chunks() {
-            let len = layout.segments(rows, c).len();
-            layout.most_segments = layout.most_segments.max(len);
+        Layout { lanes, block, fixed, each }
+    }
+
+    pub(super) fn cut(&self, rows: &Rows) -> Cut {
+        // An exponential a row and point; two multiplications for whatever is linear.
+        let per_row = 0.8 + 0.06 * (self.fixed + self.each) as f64 / self.lanes as f64;
+        Cut {
+            chunks: rows.chunks(),
+            part: self.fixed + rows.most_segments * self.each,
+            nanoseconds: per_row * (rows.len() * self.lanes) as f64,
         }
-        layout
-    }
-
-    pub(super) fn chunks(&self) -> usize {
-        self.rows.div_ceil(self.chunk)
-    }
-
-    /// The rows of a chunk.
-    fn range(&self, chunk: usize) -> (usize, usize) {
-        (chunk * self.chunk, self.rows.min((chunk + 1) * self.chunk))
-    }
-
-    /// The segments with rows in a chunk.
-    pub(super) fn segments<'a>(&self, rows: &'a Rows, chunk: usize) -> &'a [Segment] {
-        let (from, to) = self.range(chunk);
-        &rows.segments[rows.segment_at(from)..rows.segment_at(to - 1) + 1]
-    }
-
-    pub(super) fn part_len(&self) -> usize {
-        self.fixed + self.most_segments * self.each
     }
 
     /// Numbers of a block, and a register more.
@@ -133,8 +111,8 @@ impl<const VALUE: bool> WithSimd for Sweep<'_, VALUE> {
     fn with_simd<S: Simd>(self, s: S) {
         let Sweep { shape, rows, layout, chunk, x, block, part } = self;
         let lanes = layout.lanes;
-        let (from, to) = layout.range(chunk);
-        let segments = layout.segments(rows, chunk);
+        let (from, to) = rows.range(chunk);
+        let segments = rows.segments_of(chunk);
         part[..layout.fixed + segments.len() * layout.each].fill(0.0);
         let (linear, part) = part.split_at_mut(lanes);
         let (normalizer, part) = part.split_at_mut(lanes);
