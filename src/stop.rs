@@ -22,10 +22,12 @@ use crate::scalar::Scalar;
 pub enum Stop {
     /// Never: all steps are taken.
     Budget,
-    /// For exact moves: when a step gains less than `gain * max(1, |ELBO|)` nats. An exact move
-    /// never descends; one that does, by more than rounding, is an error.
+    /// For exact moves: when a step gains less than `gain` times what has been climbed since the
+    /// first step (at least 1 nat), or no more than rounding. Constants in the ELBO, and with them
+    /// the units of the data, do not matter. An exact move never descends; one that does, by more
+    /// than rounding, is an error.
     Exact {
-        /// The relative gain.
+        /// The share of the climb so far.
         gain: f64,
     },
     /// For stochastic moves: a paired test on common random numbers. Every so often the current
@@ -75,6 +77,9 @@ const ROUNDING: f64 = 1e-10;
 pub(crate) struct StopState {
     #[serde(with = "lossless::maybe")]
     last_elbo: Option<f64>,
+    /// The ELBO after the first step.
+    #[serde(default, with = "lossless::maybe")]
+    first_elbo: Option<f64>,
     next_check: usize,
     checks: u64,
     passed: u32,
@@ -177,7 +182,9 @@ impl StopState {
             );
             return Err(Error::Ascent { block: name(), reason });
         }
-        let small = (now - before).abs() < gain * size;
+        let climbed = now - *self.first_elbo.get_or_insert(before);
+        let rounding = 8.0 * f64::EPSILON * size;
+        let small = (now - before).abs() <= (gain * climbed.max(1.0)).max(rounding);
         Ok(small.then(|| Outcome::Converged {
             rule: format!("relative gain below {gain:e} after {steps} steps"),
         }))

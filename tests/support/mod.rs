@@ -45,3 +45,15 @@ pub fn assert_all_close(what: &str, got: &[f64], want: &[f64], tol: f64) {
         assert_close(&format!("{what}[{i}]"), g, w, tol);
     }
 }
+
+/// The first columns of a file of reference data with a header, row after row; `None` (said aloud)
+/// where it is not present.
+pub fn table(path: &str, columns: usize) -> Option<Vec<f64>> {
+    let mut reader = csv::Reader::from_path(shared(path)?).expect("the file is readable");
+    let mut cells = Vec::new();
+    for row in reader.records() {
+        let row = row.expect("a row of a table");
+        cells.extend((0..columns).map(|j| row[j].trim().parse::<f64>().expect("a number")));
+    }
+    Some(cells)
+}
