@@ -37,3 +37,21 @@ pub(crate) fn dispatch<K: WithSimd>(kernel: K) -> K::Output {
     static ARCH: OnceLock<Arch> = OnceLock::new();
     ARCH.get_or_init(Arch::new).dispatch(kernel)
 }
+
+/// What a kernel gives on each instruction set there is here, the narrowest first.
+#[cfg(test)]
+pub(crate) fn on_each<K: WithSimd>(kernel: impl Fn() -> K) -> Vec<(&'static str, K::Output)> {
+    use pulp::Simd;
+    let mut results = vec![("scalar", pulp::Scalar.vectorize(kernel()))];
+    #[cfg(target_arch = "x86_64")]
+    {
+        if let Some(s) = pulp::x86::V3::try_new() {
+            results.push(("AVX2", Simd::vectorize(s, kernel())));
+        }
+        if let Some(s) = pulp::x86::V4::try_new() {
+            results.push(("AVX-512", Simd::vectorize(s, kernel())));
+        }
+    }
+    results.push(("dispatched", Arch::new().dispatch(kernel())));
+    results
+}

@@ -35,34 +35,30 @@ pub(crate) fn sigmoid<S: Simd>(s: S, x: S::f64s) -> S::f64s {
 }
 
 /// `(ln(1 / (1 + e^-u)), 1 / (1 + e^u))`: the logistic log likelihood of a success at `u` and its
-/// slope, from one exponential and one division; each to four units in the last place.
+/// slope, from one exponential; each to three units in the last place.
 #[inline(always)]
 pub(crate) fn log_sigmoid_pair<S: Simd>(s: S, u: S::f64s) -> (S::f64s, S::f64s) {
-    let zero = s.splat_f64s(0.0);
-    let (e, log, inverse) = parts(s, u);
+    let (zero, one) = (s.splat_f64s(0.0), s.splat_f64s(1.0));
+    let e = decay(s, u);
     let negative = s.less_than_f64s(u, zero);
-    let log = s.sub_f64s(s.select_f64s(negative, u, zero), log);
-    let slope = s.mul_f64s(s.select_f64s(negative, s.splat_f64s(1.0), e), inverse);
-    (log, slope)
+    let slope = s.div_f64s(s.select_f64s(negative, one, e), s.add_f64s(one, e));
+    let (t, p) = ln_1p_parts(s, e);
+    (s.negate_mul_add_e_f64s(t, p, s.select_f64s(negative, u, zero)), slope)
 }
 
-/// `ln(1 + e^x)`, without overflow, to four units in the last place.
+/// `ln(1 + e^x)`, without overflow, to three units in the last place.
 #[inline(always)]
 pub(crate) fn softplus<S: Simd>(s: S, x: S::f64s) -> S::f64s {
     let zero = s.splat_f64s(0.0);
-    let (_, log, _) = parts(s, x);
-    s.add_f64s(s.select_f64s(s.greater_than_f64s(x, zero), x, zero), log)
+    let (t, p) = ln_1p_parts(s, decay(s, x));
+    s.mul_add_e_f64s(t, p, s.select_f64s(s.greater_than_f64s(x, zero), x, zero))
 }
 
-/// `e = e^(-|x|)`, `ln(1 + e)` and `1 / (1 + e)`.
+/// Two factors of `ln(1 + e) = 2 atanh t` for `0 <= e <= 1`: `t = e / (2 + e)`, and a polynomial.
 #[inline(always)]
-fn parts<S: Simd>(s: S, x: S::f64s) -> (S::f64s, S::f64s, S::f64s) {
-    let e = decay(s, x);
-    let one = s.add_f64s(s.splat_f64s(1.0), e);
-    let two = s.add_f64s(s.splat_f64s(2.0), e);
-    let both = s.div_f64s(s.splat_f64s(1.0), s.mul_f64s(one, two));
-    // ln(1 + e) = 2 atanh t with t = e / (2 + e)
-    let t = s.mul_f64s(e, s.mul_f64s(one, both));
+fn ln_1p_parts<S: Simd>(s: S, e: S::f64s) -> (S::f64s, S::f64s) {
+    let two = s.splat_f64s(2.0);
+    let t = s.div_f64s(e, s.add_f64s(two, e));
     let z = s.mul_f64s(t, t);
     let square = s.mul_f64s(z, z);
     let (mut even, mut odd) = (s.splat_f64s(ATANH[8]), s.splat_f64s(ATANH[9]));
@@ -70,7 +66,5 @@ fn parts<S: Simd>(s: S, x: S::f64s) -> (S::f64s, S::f64s, S::f64s) {
         even = s.mul_add_e_f64s(even, square, s.splat_f64s(ATANH[2 * k]));
         odd = s.mul_add_e_f64s(odd, square, s.splat_f64s(ATANH[2 * k + 1]));
     }
-    let series = s.mul_f64s(z, s.mul_add_e_f64s(odd, z, even));
-    let log = s.mul_add_e_f64s(t, series, s.add_f64s(t, t));
-    (e, log, s.mul_f64s(two, both))
+    (t, s.mul_add_e_f64s(s.mul_add_e_f64s(odd, z, even), z, two))
 }

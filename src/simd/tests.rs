@@ -1,28 +1,13 @@
 //! Every function against the standard library, on dense grids, at edges and at random bits, on
 //! every instruction set of this machine.
 
-use pulp::{Arch, Scalar, Simd, WithSimd};
+use pulp::{Arch, Simd, WithSimd};
 use rand::Rng;
 
+use super::on_each;
 use super::slices::{Elementwise, Exp, ExpM1, InPlace, Ln, Ln1p, Sigmoid, Softplus, Tanh, To};
 use crate::autodiff::Real;
 use crate::noise::{Purpose, stream};
-
-/// The instruction sets there are here, the narrowest first.
-fn on_each<K: WithSimd>(kernel: impl Fn() -> K) -> Vec<(&'static str, K::Output)> {
-    let mut results = vec![("scalar", Scalar.vectorize(kernel()))];
-    #[cfg(target_arch = "x86_64")]
-    {
-        if let Some(s) = pulp::x86::V3::try_new() {
-            results.push(("AVX2", Simd::vectorize(s, kernel())));
-        }
-        if let Some(s) = pulp::x86::V4::try_new() {
-            results.push(("AVX-512", Simd::vectorize(s, kernel())));
-        }
-    }
-    results.push(("dispatched", Arch::new().dispatch(kernel())));
-    results
-}
 
 /// A copy of `x`, each number replaced by its value.
 struct Map<'a, F>(F, &'a [f64]);
