@@ -60,6 +60,7 @@ mod book;
 pub(crate) mod caught;
 pub mod check;
 pub(crate) mod checkpoint;
+pub(crate) mod cholesky;
 pub(crate) mod clock;
 pub mod data;
 pub mod density;

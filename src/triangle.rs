@@ -2,9 +2,10 @@
 //!
 //! Row `i` holds `i + 1` numbers, its diagonal last.
 
-use nalgebra::{Cholesky, DMatrix};
+use nalgebra::DMatrix;
 use pulp::{Simd, WithSimd};
 
+use crate::cholesky::factorize;
 use crate::error::Error;
 use crate::product::{
     ROWS, Row, STRETCH, add_points_to_rows, add_rows_to_points, groups, pack, place,
@@ -117,18 +118,38 @@ impl<'a> Lower<'a> {
         });
     }
 
+    /// Adds `L^T x` of every point in `x` to `out`.
+    pub(crate) fn add_transposed(self, x: &[f64], out: &mut [f64]) {
+        let points = x.len() / self.dim.max(1);
+        with_panel(self.dim, points, |panel| {
+            dispatch(AddTransposed { lower: self, points, x, out, panel });
+        });
+    }
+
+    /// `L^-1`, row by row.
+    pub(crate) fn inverse(self) -> Vec<f64> {
+        self.columns_of(Lower::solve)
+    }
+
     /// `(L L^T)^-1`, its lower triangle row by row.
     pub(crate) fn inverse_of_square(self) -> Vec<f64> {
-        const COLUMNS: usize = 40;
+        self.columns_of(|lower, columns| {
+            lower.solve(columns);
+            lower.solve_transposed(columns);
+        })
+    }
+
+    /// The lower triangle of the matrix whose columns `solve` makes of those of the identity.
+    fn columns_of(self, solve: impl Fn(Self, &mut [f64])) -> Vec<f64> {
+        const AT_ONCE: usize = 40;
         let d = self.dim;
         let mut inverse = vec![0.0; len(d)];
-        let mut columns = vec![0.0; COLUMNS * d];
-        for from in (0..d).step_by(COLUMNS) {
-            let columns = &mut columns[..COLUMNS.min(d - from) * d];
+        let mut columns = vec![0.0; AT_ONCE * d];
+        for from in (0..d).step_by(AT_ONCE) {
+            let columns = &mut columns[..AT_ONCE.min(d - from) * d];
             columns.fill(0.0);
             columns.chunks_exact_mut(d).enumerate().for_each(|(j, c)| c[from + j] = 1.0);
-            self.solve(columns);
-            self.solve_transposed(columns);
+            solve(self, columns);
             for (j, column) in columns.chunks_exact(d).enumerate() {
                 (from + j..d).for_each(|i| inverse[len(i) + from + j] = column[i]);
             }
@@ -267,6 +288,41 @@ impl WithSimd for SolveTransposed<'_> {
     }
 }
 
+struct AddTransposed<'a> {
+    lower: Lower<'a>,
+    points: usize,
+    x: &'a [f64],
+    out: &'a mut [f64],
+    panel: &'a mut [f64],
+}
+
+impl WithSimd for AddTransposed<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let AddTransposed { lower, points, x, out, panel } = self;
+        let d = lower.dim;
+        let by = |s: usize, i: usize| lower.scale.map_or(1.0, |scale| scale[i]) * x[s * d + i];
+        // what a unit diagonal adds, which is not stored, comes first
+        match lower.scale {
+            Some(_) => pack::<S>(d, points, panel, by),
+            None => panel.fill(0.0),
+        }
+        for i in (0..d).step_by(ROWS) {
+            let (rows, count) = lower.rows::<ROWS>(i, 0, d);
+            let by = |r: usize, s: usize| by(s, i + r);
+            add_rows_to_points(simd, lower.entries, &rows[..count], (d, points), panel, by);
+        }
+        for group in groups::<S>(points) {
+            for c in 0..group.1 {
+                for (i, out) in out[(group.0 + c) * d..][..d].iter_mut().enumerate() {
+                    *out += panel[place::<S>(d, group, i, c)];
+                }
+            }
+        }
+    }
+}
+
 struct AddOuter<'a> {
     lower: Lower<'a>,
     points: usize,
@@ -298,18 +354,12 @@ pub(crate) fn log_det(l: &[f64]) -> f64 {
     rows(l).map(|row| row[row.len() - 1].ln()).sum()
 }
 
-/// Replaces the lower triangle of a positive definite matrix by its Cholesky factor; not finite
-/// where the matrix is not.
-pub(crate) fn factorize(m: &mut [f64]) {
-    let d = rows(m).count();
-    for i in 0..d {
-        let (above, rest) = m.split_at_mut(len(i));
-        let row = &mut rest[..=i];
-        for (j, upper) in rows(above).enumerate() {
-            row[j] = (row[j] - dot(&row[..j], &upper[..j])) / upper[j];
-        }
-        row[i] = (row[i] - dot(&row[..i], &row[..i])).sqrt();
-    }
+/// The square of the least number on the diagonal; 0 where one is not finite.
+pub(crate) fn least_pivot(d: usize, l: &[f64]) -> f64 {
+    let pivot = |i: usize| l[len(i) + i];
+    let sound = (0..d).all(|i| pivot(i) > 0.0 && pivot(i).is_finite());
+    let least = (0..d).map(pivot).fold(f64::INFINITY, f64::min);
+    if sound { least * least } else { 0.0 }
 }
 
 /// As a matrix, zeros above the diagonal.
@@ -366,9 +416,11 @@ pub(crate) fn from_covariance(what: &str, d: usize, m: &DMatrix<f64>) -> Result<
         );
         return fail(reason, "use (C + C^T) / 2 if that is rounding, else look at how it was made");
     }
-    match Cholesky::new(m.clone()) {
-        Some(cholesky) => Ok(lower_of(d, cholesky.l_dirty())),
-        None => {
+    let mut factor = lower_of(d, m);
+    factorize(d, &mut factor);
+    match least_pivot(d, &factor) > 0.0 {
+        true => Ok(factor),
+        false => {
             let eigen = m.clone().symmetric_eigen();
             let (k, smallest) = eigen.eigenvalues.argmin();
             let (i, _) = eigen.eigenvectors.column(k).iamax_full();
@@ -380,7 +432,8 @@ pub(crate) fn from_covariance(what: &str, d: usize, m: &DMatrix<f64>) -> Result<
     }
 }
 
-fn lower_of(d: usize, m: &DMatrix<f64>) -> Vec<f64> {
+/// The lower triangle of a matrix, row by row.
+pub(crate) fn lower_of(d: usize, m: &DMatrix<f64>) -> Vec<f64> {
     (0..d).flat_map(|i| (0..=i).map(move |j| m[(i, j)])).collect()
 }
 
@@ -399,17 +452,6 @@ mod tests {
     use pulp::Arch;
 
     use super::*;
-
-    #[test]
-    fn a_factor_makes_its_matrix() {
-        let d = 6;
-        let root = DMatrix::from_fn(d, d, |i, j| ((i * 5 + j * 3) % 7) as f64 - 2.0);
-        let m = &root * root.transpose() + DMatrix::identity(d, d);
-        let mut l = lower_of(d, &m);
-        factorize(&mut l);
-        let l = to_matrix(d, &l);
-        assert!((&l * l.transpose() - &m).amax() < 1e-12 * m.amax());
-    }
 
     /// Every instruction set of this machine.
     fn archs() -> impl Iterator<Item = Arch> {
@@ -455,6 +497,10 @@ mod tests {
                     let mut out = dense.tr_mul(&x).as_slice().to_vec();
                     arch.dispatch(SolveTransposed { lower, points, x: &mut out, panel });
                     close(&out, &x, "transposed solve");
+                    let mut out = vec![1.0; d * points];
+                    let to = &mut out[..];
+                    arch.dispatch(AddTransposed { lower, points, x: x_slice, out: to, panel });
+                    close(&out, &dense.tr_mul(&x).add_scalar(1.0), "transposed product");
                     let y = DMatrix::from_fn(d, points, |i, s| number(3 * i + 17 * s + 1));
                     let mut grad = vec![1.0; lower.entries.len()];
                     let (y_slice, grad_slice) = (y.as_slice(), &mut grad[..]);

@@ -14,6 +14,9 @@ use crate::bijector::Support;
 use crate::error::Error;
 use crate::scratch::with_buffer;
 
+/// Points that are looked at together.
+const AT_ONCE: usize = 40;
+
 /// A smooth one-to-one map `z = f(y)` from `R^k`, fixed: it has nothing to learn.
 pub trait Bijection {
     /// `k`: how many coordinates `y` has.
@@ -30,6 +33,26 @@ pub trait Bijection {
     fn forward(&self, y: &[f64], z: &mut [f64]) -> f64;
     /// Writes `y = f^-1(z)` and returns `log|det df/dy|` there; `None` where no `y` maps to `z`.
     fn inverse(&self, z: &[f64], y: &mut [f64]) -> Option<f64>;
+    /// [`Bijection::forward`] of every point, one after another. Override to share work.
+    fn forward_batch(&self, y: &[f64], z: &mut [f64], log_det: &mut [f64]) {
+        let (k, d) = (self.dim().max(1), self.image_dim().max(1));
+        let points = y.chunks_exact(k).zip(z.chunks_exact_mut(d));
+        for ((y, z), log_det) in points.zip(log_det) {
+            *log_det = self.forward(y, z);
+        }
+    }
+    /// [`Bijection::inverse`] of every point; where no `y` maps to `z`, `y` is 0 and `log_det`
+    /// infinite. Override to share work.
+    fn inverse_batch(&self, z: &[f64], y: &mut [f64], log_det: &mut [f64]) {
+        let (k, d) = (self.dim().max(1), self.image_dim().max(1));
+        let points = y.chunks_exact_mut(k).zip(z.chunks_exact(d));
+        for ((y, z), log_det) in points.zip(log_det) {
+            *log_det = self.inverse(z, y).unwrap_or_else(|| {
+                y.fill(0.0);
+                f64::INFINITY
+            });
+        }
+    }
     /// Adds to `dy` the gradient in `y` of `<dz, f(y)> + weight log|det df/dy|`.
     fn pull_back(&self, y: &[f64], dz: &[f64], weight: f64, dy: &mut [f64]);
     /// `log|det df/dy|` where it is the same everywhere.
@@ -98,16 +121,6 @@ impl<Q: Family, F: Bijection> Transformed<Q, F> {
             Some(f(y, log_det))
         })
     }
-
-    /// Pairs of `y` and `z`.
-    fn pairs<'a>(
-        &self,
-        y: &'a mut [f64],
-        z: &'a mut [f64],
-    ) -> impl Iterator<Item = (&'a mut [f64], &'a mut [f64])> {
-        let (k, d) = (self.map.dim().max(1), self.map.image_dim().max(1));
-        y.chunks_exact_mut(k).zip(z.chunks_exact_mut(d))
-    }
 }
 
 impl<Q: Family, F: Bijection> Family for Transformed<Q, F> {
@@ -130,14 +143,23 @@ impl<Q: Family, F: Bijection> Family for Transformed<Q, F> {
         let draws = z.len() / self.map.image_dim().max(1);
         with_buffer(draws * self.map.dim(), |y| {
             self.base.sample(rng, y);
-            for (y, z) in self.pairs(y, z) {
-                self.map.forward(y, z);
-            }
+            with_buffer(draws, |log_det| self.map.forward_batch(y, z, log_det));
         });
     }
     fn log_prob(&self, z: &[f64]) -> f64 {
         self.with_preimage(z, |y, log_det| self.base.log_prob(y) - log_det)
             .unwrap_or(f64::NEG_INFINITY)
+    }
+    fn log_prob_batch(&self, z: &[f64], out: &mut [f64]) {
+        let (k, d) = (self.map.dim(), self.map.image_dim().max(1));
+        for (z, out) in z.chunks(AT_ONCE * d).zip(out.chunks_mut(AT_ONCE)) {
+            with_buffer(out.len() * (k + 1), |buffer| {
+                let (log_det, y) = buffer.split_at_mut(out.len());
+                self.map.inverse_batch(z, y, log_det);
+                self.base.log_prob_batch(y, out);
+                out.iter_mut().zip(log_det).for_each(|(o, det)| *o -= *det);
+            });
+        }
     }
     fn entropy(&self) -> Option<f64> {
         Some(self.base.entropy()? + self.map.constant_log_det()?)
@@ -171,9 +193,10 @@ impl<Q: Reparameterized, F: Bijection> Reparameterized for Transformed<Q, F> {
     ) {
         kept.y.resize(log_q.len() * self.map.dim(), 0.0);
         self.base.transport(eps, &mut kept.y, log_q, &mut kept.base);
-        for ((y, z), log_q) in self.pairs(&mut kept.y, z).zip(log_q) {
-            *log_q -= self.map.forward(y, z);
-        }
+        with_buffer(log_q.len(), |log_det| {
+            self.map.forward_batch(&kept.y, z, log_det);
+            log_q.iter_mut().zip(log_det).for_each(|(q, det)| *q -= *det);
+        });
     }
     fn pull_back(
         &self,
@@ -198,9 +221,7 @@ impl<Q: Reparameterized, F: Bijection> Reparameterized for Transformed<Q, F> {
 impl<Q: Smooth> Smooth for Transformed<Q, Affine> {
     fn log_prob_grad(&self, eps: &[f64], kept: &Kept<Q::Residuals>, _z: &[f64], grad: &mut [f64]) {
         self.base.log_prob_grad(eps, &kept.base, &kept.y, grad);
-        for grad in grad.chunks_exact_mut(self.map.dim().max(1)) {
-            self.map.solve_transposed(grad);
-        }
+        self.map.solve_transposed(grad);
     }
 }
 

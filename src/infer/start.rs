@@ -8,7 +8,7 @@ use crate::estimator::StickingTheLanding;
 use crate::family::{Affine, Bijection, MeanFieldGaussian};
 use crate::fit::{Options, fit};
 use crate::laplace::{ModeOptions, curvature, mode, start};
-use crate::model::{Model, TwiceDifferentiable, Unconstrained};
+use crate::model::{Differentiable, Model, TwiceDifferentiable, Unconstrained};
 use crate::noise::{Purpose, fill_normal, stream};
 use crate::special::LN_SQRT_2PI;
 use crate::stop::{Paired, Stop};
@@ -23,8 +23,12 @@ const REACH: [(usize, f64); 3] = [(2, 2.0), (1, 8.0), (1, 32.0)];
 const CLIMBS: usize = 5;
 /// Up to this many coordinates; above, from one.
 const SMALL: usize = 50;
-/// Above this many coordinates no curvature is computed: its matrix would cost more than the fit.
+/// Above this many coordinates curvatures are not computed: their matrix would cost more than the fit.
 const DENSE: usize = 300;
+/// Up to this many, where the log joint is quadratic: its one curvature is then the answer.
+const QUADRATIC: usize = 2_000;
+/// How far two Hessian products may be apart, relative to their size, for the Hessian to be the same.
+const SAME: f64 = 1e-9;
 /// Draws an ELBO of a candidate.
 const DRAWS: usize = 200;
 /// A mode whose Laplace evidence is further than this many nats below the best is not reported.
@@ -103,6 +107,9 @@ fn climb<M: TwiceDifferentiable>(
     seed: u64,
 ) -> Result<Climbed, Error> {
     let mut climbed = Climbed::default();
+    if model.dim() > DENSE && model.dim() <= QUADRATIC && is_quadratic(model, origin, seed) {
+        return leap(model, origin, seed);
+    }
     for at in points(model, origin, seed) {
         let top = match mode(model, &at, &ModeOptions::default()) {
             Ok(top) => top,
@@ -129,6 +136,54 @@ fn climb<M: TwiceDifferentiable>(
         }
     }
     Ok(climbed)
+}
+
+/// Whether the Hessian seems to be the same everywhere: in two directions, here and far from here.
+fn is_quadratic<M: TwiceDifferentiable>(model: &M, origin: &[f64], seed: u64) -> bool {
+    let d = origin.len();
+    let mut rng = stream(seed, Purpose::Start, 3_000);
+    let mut grad = vec![0.0; d];
+    let [mut v, mut away, mut here, mut there] = [(); 4].map(|()| vec![0.0; d]);
+    [1.0, 10.0].iter().all(|reach| {
+        fill_normal(&mut rng, &mut v);
+        fill_normal(&mut rng, &mut away);
+        away.iter_mut().zip(origin).for_each(|(a, o)| *a = o + reach * *a);
+        model.hess_vec(origin, &v, &mut grad, &mut here);
+        model.hess_vec(&away, &v, &mut grad, &mut there);
+        let size = here.iter().fold(0.0, |most: f64, h| most.max(h.abs()));
+        let apart = here.iter().zip(&there).map(|(a, b)| (a - b).abs());
+        size.is_finite() && apart.fold(0.0, f64::max) <= SAME * size
+    })
+}
+
+/// One Newton step, which reaches the mode where the log joint is quadratic.
+///
+/// # Errors
+/// A coordinate without a prior (E08).
+fn leap<M: TwiceDifferentiable>(
+    model: &Unconstrained<M>,
+    origin: &[f64],
+    seed: u64,
+) -> Result<Climbed, Error> {
+    let evaluations = model.dim() + 4;
+    let none = Climbed { evaluations, ..Climbed::default() };
+    let around = match curvature(model, origin) {
+        Err(error @ Error::Improper { .. }) => return Err(error),
+        Err(_) => return Ok(none),
+        Ok(around) => around,
+    };
+    if around.repaired.is_some() {
+        return Ok(none);
+    }
+    let (mut grad, mut up, mut top) = (origin.to_vec(), vec![0.0; origin.len()], origin.to_vec());
+    model.log_joint_grad(origin, &mut grad);
+    let step = Affine::from_rows(origin.to_vec(), around.factor.clone())?;
+    step.add_turned_back(&grad, &mut up);
+    step.forward(&up, &mut top);
+    let evidence = around.log_evidence(model.log_joint(&top));
+    let map = Affine::from_rows(top, around.factor)?;
+    let mode = Candidate { elbo: elbo(model, &map, seed), map, evidence };
+    Ok(Climbed { modes: vec![mode], evaluations, unbounded: None })
 }
 
 /// Where the climbs begin: at the origin, and at the best of many points spread around it.
@@ -163,10 +218,8 @@ fn elbo<M: Model>(model: &M, map: &Affine, seed: u64) -> f64 {
     let d = model.dim();
     let (mut eps, mut z) = (vec![0.0; d * DRAWS], vec![0.0; d * DRAWS]);
     fill_normal(&mut stream(seed, Purpose::Start, 2_000), &mut eps);
-    for (eps, z) in eps.chunks_exact(d).zip(z.chunks_exact_mut(d)) {
-        map.forward(eps, z);
-    }
     let mut log_p = vec![0.0; DRAWS];
+    map.forward_batch(&eps, &mut z, &mut log_p);
     model.log_joint_batch(&z, &mut log_p);
     let entropy = d as f64 * (0.5 + LN_SQRT_2PI) + map.constant_log_det().unwrap_or(0.0);
     let value = log_p.iter().sum::<f64>() / DRAWS as f64 + entropy;
@@ -218,4 +271,45 @@ fn rivals<M: Model>(model: &M, modes: &[Candidate]) -> Option<Warning> {
         return Some(Warning::new(Code::Multimodal, message).try_this(order));
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::autodiff::Real;
+    use crate::space::Space;
+    use crate::{DMatrix, Var, density, from_fn};
+
+    /// Correlated neighbours: the condition is about 400.
+    fn known(d: usize) -> density::Gaussian {
+        let covariance = DMatrix::from_fn(d, d, |i, j| 0.9f64.powi(i.abs_diff(j) as i32));
+        let mean = (0..d).map(|i| (i % 7) as f64 - 3.0).collect();
+        density::Gaussian::from_covariance(mean, &covariance).unwrap()
+    }
+
+    fn found(add: impl Fn(&[Var]) -> Var + 'static) -> Climbed {
+        let known = known(DENSE + 1);
+        let mut space = Space::new();
+        let x = space.reals("x", DENSE + 1);
+        let model = from_fn(space, move |z| known.log_prob(&z[x]) + add(z)).unconstrained();
+        climb(&model, &vec![0.5; DENSE + 1], 0).unwrap()
+    }
+
+    #[test]
+    fn a_quadratic_log_joint_is_answered_by_its_one_curvature() {
+        let climbed = found(|_| Var::from(1.5));
+        let [mode] = &climbed.modes[..] else { panic!("one mode") };
+        for (at, mean) in mode.map.shift().iter().zip(known(DENSE + 1).mean()) {
+            assert!((at - mean).abs() < 1e-10, "{at} for {mean}");
+        }
+        assert!((mode.evidence - 1.5).abs() < 1e-8, "{}", mode.evidence);
+        // the mean of as many draws of half a chi-square, within five standard errors
+        let error = ((DENSE + 1) as f64 / 2.0 / DRAWS as f64).sqrt();
+        assert!((mode.elbo - 1.5).abs() < 5.0 * error, "{}", mode.elbo);
+    }
+
+    #[test]
+    fn what_is_not_quadratic_in_one_coordinate_is_seen() {
+        assert!(found(|z| z[17].square() * z[17] * 1e-3).modes.is_empty());
+    }
 }

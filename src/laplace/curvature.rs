@@ -1,11 +1,13 @@
 //! `Curvature`: the covariance that the Hessian of the log joint stands for.
 
-use nalgebra::{Cholesky, DMatrix, SymmetricEigen};
+use nalgebra::{DMatrix, SymmetricEigen};
 
 use crate::bijector::Support;
+use crate::cholesky::factorize;
 use crate::error::Error;
 use crate::model::{Model, TwiceDifferentiable};
 use crate::special::LN_SQRT_2PI;
+use crate::triangle::{self, Lower};
 
 /// Pivots of the matrix scaled to a unit diagonal below this are rounding.
 const PIVOT: f64 = 1e-13;
@@ -136,33 +138,38 @@ pub(crate) fn factor_of_inverse(
     let d = matrix.nrows();
     let scale = unit_diagonal(&matrix);
     rescale(&mut matrix, &scale);
-    let (inverse, repaired) = match lower_of_inverse(&matrix, PIVOT) {
+    let (mut factor, repaired) = match lower_of_inverse(&matrix, PIVOT) {
         Some(lower) => (lower, None),
         None => {
             let (mended, words) = mend(matrix, names);
             // Its eigenvalues are bounded away from zero: the second try cannot fail.
-            let lower = lower_of_inverse(&mended, 0.0).unwrap_or_else(|| DMatrix::identity(d, d));
+            let unit = || triangle::lower_of(d, &DMatrix::identity(d, d));
+            let lower = lower_of_inverse(&mended, 0.0).unwrap_or_else(unit);
             (lower, Some(words))
         }
     };
-    let mut factor = Vec::with_capacity(d * (d + 1) / 2);
     for i in 0..d {
-        factor.extend((0..=i).map(|j| scale[i] * inverse[(i, j)]));
+        factor[triangle::len(i)..triangle::len(i + 1)].iter_mut().for_each(|l| *l *= scale[i]);
     }
     (factor, repaired)
 }
 
-/// `L` of `matrix^-1 = L L^T`; `None` where a pivot is not above `least`.
-fn lower_of_inverse(matrix: &DMatrix<f64>, least: f64) -> Option<DMatrix<f64>> {
+/// `L` of `matrix^-1 = L L^T`, row by row; `None` where a pivot is not above `least`.
+fn lower_of_inverse(matrix: &DMatrix<f64>, least: f64) -> Option<Vec<f64>> {
     let d = matrix.nrows();
-    let flip = |m: &DMatrix<f64>| DMatrix::from_fn(d, d, |i, j| m[(d - 1 - i, d - 1 - j)]);
+    let flip = |i: usize| d - 1 - i;
     // With rows and columns reversed, C C^T = J M J gives M = U U^T, U = J C J upper triangular;
     // then M^-1 = U^-T U^-1, and U^-T is lower triangular already.
-    let c = Cholesky::new(flip(matrix))?.unpack();
-    if (0..d).any(|i| c[(i, i)] * c[(i, i)] <= least) {
+    let mut c: Vec<f64> =
+        (0..d).flat_map(|i| (0..=i).map(move |j| matrix[(flip(i), flip(j))])).collect();
+    factorize(d, &mut c);
+    let pivot = triangle::least_pivot(d, &c);
+    if pivot <= least || pivot == 0.0 {
         return None;
     }
-    flip(&c).transpose().solve_lower_triangular(&DMatrix::identity(d, d))
+    let entry = |i: usize, j: usize| c[triangle::len(flip(j)) + flip(i)];
+    let u: Vec<f64> = (0..d).flat_map(|i| (0..=i).map(move |j| entry(i, j))).collect();
+    Some(Lower::new(d, &u).inverse())
 }
 
 /// The same eigenvectors with positive eigenvalues, and a sentence about it.

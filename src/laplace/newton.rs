@@ -1,9 +1,11 @@
 //! `polish`: damped Newton steps with the exact Hessian, in units that do not matter.
 
-use nalgebra::{Cholesky, DMatrix, DVector};
+use nalgebra::{DMatrix, DVector};
 
 use super::curvature::{precision, rescale, unit_diagonal};
+use crate::cholesky::factorize;
 use crate::model::TwiceDifferentiable;
+use crate::triangle::{self, Lower};
 
 /// Values of the log joint closer than this, relative to their size, cannot be told apart.
 const ROUNDING: f64 = 1e-13;
@@ -64,17 +66,23 @@ pub(super) fn polish<M: TwiceDifferentiable>(
         let slope = DVector::from_fn(d, |i, _| grad[i] * scale[i]);
         let noise = ROUNDING * log_joint.abs().max(1.0);
         loop {
-            let damped = &unit + DMatrix::from_diagonal_element(d, d, damping);
-            let sound =
-                |c: &Cholesky<f64, nalgebra::Dyn>| c.l_dirty().diagonal().min().powi(2) > 1e-14;
-            let Some(factor) = Cholesky::new(damped).filter(sound) else {
+            let mut factor = triangle::lower_of(d, &unit);
+            (0..d).for_each(|i| factor[triangle::len(i) + i] += damping);
+            factorize(d, &mut factor);
+            if triangle::least_pivot(d, &factor) <= 1e-14 {
                 if damping > DAMPING.1 {
                     return end(Ending::Stuck, z, grad, p);
                 }
                 damping = (4.0 * damping).max(DAMPING.0);
                 continue;
+            }
+            let solve = |slope: &DVector<f64>| {
+                let (mut step, lower) = (slope.clone(), Lower::new(d, &factor));
+                lower.solve(step.as_mut_slice());
+                lower.solve_transposed(step.as_mut_slice());
+                step
             };
-            let step = factor.solve(&slope);
+            let step = solve(&slope);
             let promised = 0.5 * (slope.dot(&step) + damping * step.norm_squared());
             let decrement = slope.dot(&step).max(0.0).sqrt();
             let arrived = damping == 0.0 && decrement <= tolerance;
@@ -89,7 +97,7 @@ pub(super) fn polish<M: TwiceDifferentiable>(
             if arrived {
                 // One step more costs next to nothing, and squares what is left.
                 let slope = DVector::from_fn(d, |i, _| new_grad[i] * scale[i]);
-                let left = slope.dot(&factor.solve(&slope)).max(0.0).sqrt();
+                let left = slope.dot(&solve(&slope)).max(0.0).sqrt();
                 if value.is_finite() && left < decrement {
                     let ending = Ending::Arrived { decrement: left };
                     (z, grad, log_joint) = (new_z, new_grad, value);

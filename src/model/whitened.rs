@@ -41,19 +41,15 @@ impl<M> Whitened<M> {
 
     /// The points in the inner model's coordinates.
     fn image(&self, w: &[f64], z: &mut [f64]) {
-        let d = self.map.dim().max(1);
-        for (w, z) in w.chunks_exact(d).zip(z.chunks_exact_mut(d)) {
-            self.map.forward(w, z);
-        }
+        with_buffer(w.len() / self.map.dim().max(1), |log_det| {
+            self.map.forward_batch(w, z, log_det);
+        });
     }
 
     /// `grad_w = A^T grad_z`
     fn pull_back(&self, grad_z: &[f64], grad_w: &mut [f64]) {
-        let d = self.map.dim().max(1);
         grad_w.fill(0.0);
-        for (gz, gw) in grad_z.chunks_exact(d).zip(grad_w.chunks_exact_mut(d)) {
-            self.map.pull_back(&[], gz, 0.0, gw);
-        }
+        self.map.add_turned_back(grad_z, grad_w);
     }
 }
 

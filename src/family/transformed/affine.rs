@@ -84,18 +84,50 @@ impl Affine {
         &self.shift
     }
 
-    /// Writes `A y`.
+    /// Writes `A y` of every point, one after another.
     pub(crate) fn turn(&self, y: &[f64], z: &mut [f64]) {
+        let d = self.shift.len().max(1);
         match &self.scale {
-            Scale::Diagonal(a) => z.iter_mut().zip(a).zip(y).for_each(|((z, a), y)| *z = a * y),
+            Scale::Diagonal(a) => {
+                for (y, z) in y.chunks_exact(d).zip(z.chunks_exact_mut(d)) {
+                    z.iter_mut().zip(a).zip(y).for_each(|((z, a), y)| *z = a * y);
+                }
+            }
             Scale::Triangle(a) => Lower::new(self.shift.len(), a).multiply(y, z),
         }
     }
 
-    /// Replaces `x` by `A^-T x`.
+    /// Adds `A^T dz` of every point to `dy`.
+    pub(crate) fn add_turned_back(&self, dz: &[f64], dy: &mut [f64]) {
+        let d = self.shift.len().max(1);
+        match &self.scale {
+            Scale::Diagonal(a) => {
+                for (dz, dy) in dz.chunks_exact(d).zip(dy.chunks_exact_mut(d)) {
+                    dy.iter_mut().zip(a).zip(dz).for_each(|((dy, a), dz)| *dy += a * dz);
+                }
+            }
+            Scale::Triangle(a) => Lower::new(self.shift.len(), a).add_transposed(dz, dy),
+        }
+    }
+
+    /// Replaces every point in `x` by `A^-1 x`.
+    fn solve(&self, x: &mut [f64]) {
+        match &self.scale {
+            Scale::Diagonal(a) => self.divide(a, x),
+            Scale::Triangle(a) => Lower::new(self.shift.len(), a).solve(x),
+        }
+    }
+
+    fn divide(&self, a: &[f64], x: &mut [f64]) {
+        for x in x.chunks_exact_mut(a.len().max(1)) {
+            x.iter_mut().zip(a).for_each(|(x, a)| *x /= a);
+        }
+    }
+
+    /// Replaces every point in `x` by `A^-T x`.
     pub(super) fn solve_transposed(&self, x: &mut [f64]) {
         match &self.scale {
-            Scale::Diagonal(a) => x.iter_mut().zip(a).for_each(|(x, a)| *x /= a),
+            Scale::Diagonal(a) => self.divide(a, x),
             Scale::Triangle(a) => Lower::new(self.shift.len(), a).solve_transposed(x),
         }
     }
@@ -120,29 +152,32 @@ impl Bijection for Affine {
         self.shift.len()
     }
     fn forward(&self, y: &[f64], z: &mut [f64]) -> f64 {
+        let mut log_det = [0.0];
+        self.forward_batch(y, z, &mut log_det);
+        log_det[0]
+    }
+    fn forward_batch(&self, y: &[f64], z: &mut [f64], log_det: &mut [f64]) {
         self.turn(y, z);
-        triangle::add_scaled(1.0, &self.shift, z);
-        self.log_det
+        for z in z.chunks_exact_mut(self.dim().max(1)) {
+            triangle::add_scaled(1.0, &self.shift, z);
+        }
+        log_det.fill(self.log_det);
     }
     fn inverse(&self, z: &[f64], y: &mut [f64]) -> Option<f64> {
-        y.iter_mut().zip(z).zip(&self.shift).for_each(|((y, z), s)| *y = z - s);
-        match &self.scale {
-            Scale::Diagonal(a) => y.iter_mut().zip(a).for_each(|(y, a)| *y /= a),
-            Scale::Triangle(a) => Lower::new(self.shift.len(), a).solve(y),
+        let mut log_det = [0.0];
+        self.inverse_batch(z, y, &mut log_det);
+        Some(log_det[0])
+    }
+    fn inverse_batch(&self, z: &[f64], y: &mut [f64], log_det: &mut [f64]) {
+        let d = self.dim().max(1);
+        for (z, y) in z.chunks_exact(d).zip(y.chunks_exact_mut(d)) {
+            y.iter_mut().zip(z).zip(&self.shift).for_each(|((y, z), s)| *y = z - s);
         }
-        Some(self.log_det)
+        self.solve(y);
+        log_det.fill(self.log_det);
     }
     fn pull_back(&self, _y: &[f64], dz: &[f64], _weight: f64, dy: &mut [f64]) {
-        match &self.scale {
-            Scale::Diagonal(a) => {
-                dy.iter_mut().zip(a).zip(dz).for_each(|((dy, a), dz)| *dy += a * dz);
-            }
-            Scale::Triangle(a) => {
-                for (row, dz) in triangle::rows(a).zip(dz) {
-                    triangle::add_scaled(*dz, row, dy);
-                }
-            }
-        }
+        self.add_turned_back(dz, dy);
     }
     fn constant_log_det(&self) -> Option<f64> {
         Some(self.log_det)
