@@ -4,14 +4,15 @@ use pulp::{Simd, WithSimd};
 
 use crate::product::{ROWS, Row, STRETCH, pack, rows_by_points, with_panel};
 use crate::simd::dispatch;
-use crate::triangle::len;
+use crate::triangle::{len, rows};
 
 /// Columns of the factor that are found together.
 const COLUMNS: usize = 8;
 
-/// Replaces the lower triangle of a positive definite matrix of `dim` rows, row by row, by its
-/// Cholesky factor; a number on the diagonal is 0 or not finite where the matrix is not.
-pub(crate) fn factorize(dim: usize, m: &mut [f64]) {
+/// Replaces the lower triangle of a positive definite matrix, row by row, by its Cholesky factor; a
+/// number on the diagonal is 0 or not finite where the matrix is not.
+pub(crate) fn factorize(m: &mut [f64]) {
+    let dim = rows(m).count();
     with_panel(STRETCH.min(dim), COLUMNS, |panel| dispatch(Factorize { dim, m, panel }));
 }
 
@@ -104,7 +105,7 @@ mod tests {
         for (mut m, bad) in
             [([1.0, 2.0, 1.0, 0.0, 0.0, 1.0], 1), ([1.0, 0.0, 1.0, 1.0, 0.0, 1.0], 2)]
         {
-            factorize(3, &mut m);
+            factorize(&mut m);
             let pivot = m[len(bad + 1) - 1];
             assert!(pivot.is_nan() || pivot == 0.0, "{pivot}");
         }

@@ -46,7 +46,8 @@ impl Default for InferOptions {
 ///
 /// 1. The model is moved to `R^k`. From several starts the modes are found, and a normal around
 ///    each by the curvature there ([`laplace`](crate::laplace)); the one with the highest ELBO is
-///    where the fit begins. Where none of them describes the posterior (a funnel, whose mode is far
+///    where the fit begins. (Above 300 coordinates only where the log joint is quadratic, which two
+///    Hessian products tell.) Where none of them describes the posterior (a funnel, whose mode is far
 ///    from its mass) a mean-field fit from the origin takes their place.
 /// 2. Seen from there ([`Whitened`]), the posterior is near a standard normal. A Gaussian with any
 ///    covariance, or above 50 coordinates one of low rank on top of the scale found in 1, climbs by

@@ -349,15 +349,17 @@ fn rows_to_group<S: Simd, const K: usize, const C: usize>(
         }
         *block = sums;
     }
-    for (row, values) in rows.iter().zip(&values) {
-        for k in from..row.len.div_ceil(lanes) {
-            let at = k * lanes;
+    let last = rows.iter().fold(0, |n, r| n.max(r.len)).div_ceil(lanes);
+    for (k, points) in panel[..last].iter_mut().enumerate().skip(from) {
+        let mut sums = *points;
+        for (row, values) in rows.iter().zip(&values) {
+            let at = row.len.min(k * lanes);
             let entry = load_part(simd, m, row.start + at, (row.len - at).min(lanes));
             for c in 0..C {
-                let value = simd.splat_f64s(values[c]);
-                panel[k][c] = simd.mul_add_e_f64s(entry, value, panel[k][c]);
+                sums[c] = simd.mul_add_e_f64s(entry, simd.splat_f64s(values[c]), sums[c]);
             }
         }
+        *points = sums;
     }
 }
 

@@ -5,7 +5,7 @@
 use nalgebra::DMatrix;
 use pulp::{Simd, WithSimd};
 
-use crate::cholesky::factorize;
+pub(crate) use crate::cholesky::factorize;
 use crate::error::Error;
 use crate::product::{
     ROWS, Row, STRETCH, add_points_to_rows, add_rows_to_points, groups, pack, place,
@@ -417,7 +417,7 @@ pub(crate) fn from_covariance(what: &str, d: usize, m: &DMatrix<f64>) -> Result<
         return fail(reason, "use (C + C^T) / 2 if that is rounding, else look at how it was made");
     }
     let mut factor = lower_of(d, m);
-    factorize(d, &mut factor);
+    factorize(&mut factor);
     match least_pivot(d, &factor) > 0.0 {
         true => Ok(factor),
         false => {

@@ -5,7 +5,6 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{Divergence, Family, Reparameterized, Scored, Smooth};
-use crate::cholesky::factorize;
 use crate::error::Error;
 use crate::noise::{Purpose, fill_normal, stream};
 use crate::scratch::with_buffer;
@@ -234,7 +233,7 @@ impl LowRankGaussian {
             }
         }
         (0..r).for_each(|j| self.inner[triangle::len(j) + j] += 1.0);
-        factorize(r, &mut self.inner);
+        triangle::factorize(&mut self.inner);
     }
 
     /// Fills `v` and `y` from `b`.

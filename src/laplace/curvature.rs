@@ -3,7 +3,6 @@
 use nalgebra::{DMatrix, SymmetricEigen};
 
 use crate::bijector::Support;
-use crate::cholesky::factorize;
 use crate::error::Error;
 use crate::model::{Model, TwiceDifferentiable};
 use crate::special::LN_SQRT_2PI;
@@ -162,7 +161,7 @@ fn lower_of_inverse(matrix: &DMatrix<f64>, least: f64) -> Option<Vec<f64>> {
     // then M^-1 = U^-T U^-1, and U^-T is lower triangular already.
     let mut c: Vec<f64> =
         (0..d).flat_map(|i| (0..=i).map(move |j| matrix[(flip(i), flip(j))])).collect();
-    factorize(d, &mut c);
+    triangle::factorize(&mut c);
     let pivot = triangle::least_pivot(d, &c);
     if pivot <= least || pivot == 0.0 {
         return None;

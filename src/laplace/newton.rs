@@ -3,7 +3,6 @@
 use nalgebra::{DMatrix, DVector};
 
 use super::curvature::{precision, rescale, unit_diagonal};
-use crate::cholesky::factorize;
 use crate::model::TwiceDifferentiable;
 use crate::triangle::{self, Lower};
 
@@ -68,7 +67,7 @@ pub(super) fn polish<M: TwiceDifferentiable>(
         loop {
             let mut factor = triangle::lower_of(d, &unit);
             (0..d).for_each(|i| factor[triangle::len(i) + i] += damping);
-            factorize(d, &mut factor);
+            triangle::factorize(&mut factor);
             if triangle::least_pivot(d, &factor) <= 1e-14 {
                 if damping > DAMPING.1 {
                     return end(Ending::Stuck, z, grad, p);
