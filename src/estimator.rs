@@ -6,12 +6,14 @@ mod score_function;
 pub use reparameterization::{Draws, Reparameterization, StickingTheLanding};
 pub use score_function::{ScoreFunction, ScoredDraws};
 
+use pulp::{Simd, WithSimd};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::lossless;
 use crate::scalar::Scalar;
+use crate::simd::dispatch;
 
 /// Estimates `grad_(theta, lambda) ELBO` and the ELBO itself.
 #[diagnostic::on_unimplemented(
@@ -92,6 +94,10 @@ impl NonFinite {
         log_q: &[f64],
         grad: &[T],
     ) -> Option<NonFinite> {
+        let values = || log_p.iter().chain(log_q).all(|value| value.is_finite());
+        if all_finite(grad) && values() {
+            return None;
+        }
         let dim = dim.max(1);
         for s in 0..log_p.len() {
             let slope = grad.get(s * dim..(s + 1) * dim).unwrap_or(&[]);
@@ -108,6 +114,22 @@ impl NonFinite {
             });
         }
         None
+    }
+}
+
+/// Whether every number is finite.
+pub(crate) fn all_finite<T: Scalar>(x: &[T]) -> bool {
+    dispatch(Finite(x))
+}
+
+struct Finite<'a, T>(&'a [T]);
+
+impl<T: Scalar> WithSimd for Finite<'_, T> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> bool {
+        self.0.iter().fold(true, |finite, x| finite & x.is_finite())
     }
 }
 

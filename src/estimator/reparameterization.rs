@@ -3,7 +3,7 @@
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{GradientEstimator, NonFinite, check_draws};
+use super::{GradientEstimator, NonFinite, all_finite, check_draws};
 use crate::error::Error;
 use crate::family::{Reparameterized, Smooth};
 use crate::model::Differentiable;
@@ -84,9 +84,7 @@ impl<T: Scalar, R: Default + Send + 'static> Draws<T, R> {
         grad_theta: &mut [T],
     ) -> Result<(), NonFinite> {
         model.grad_batch(&self.z, self.log_q.len(), &mut self.dz, grad_theta);
-        // A number times 0 is 0, unless it is not finite.
-        let nothing: T = self.dz.iter().map(|&g| g * T::default()).sum();
-        if nothing.is_finite() && self.log_q.iter().all(|q| q.is_finite()) {
+        if all_finite(&self.dz) && self.log_q.iter().all(|q| q.is_finite()) {
             return Ok(());
         }
         grad_theta.fill(T::default());

@@ -193,9 +193,10 @@ impl<T: Scalar> WithSimd for PullBack<'_, T> {
             let sd = &sd[from..to];
             for s in 0..dlog_q.len() {
                 let (eps, dz) = (&eps[s * d + from..s * d + to], &dz[s * d + from..s * d + to]);
-                for i in 0..sd.len() {
-                    mean[i] += dz[i];
-                    log_sd[i] += dz[i] * eps[i] * sd[i];
+                let sums = mean.iter_mut().zip(log_sd.iter_mut());
+                for (((mean, log_sd), (&e, &dz)), &sd) in sums.zip(eps.iter().zip(dz)).zip(sd) {
+                    *mean += dz;
+                    *log_sd += dz * e * sd;
                 }
             }
             log_sd.iter_mut().for_each(|g| *g -= total);
