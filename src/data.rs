@@ -2,10 +2,12 @@
 
 mod faithful;
 mod iris;
+mod nile;
 mod observations;
 
 pub use faithful::OLD_FAITHFUL;
 pub use iris::IRIS;
+pub use nile::NILE;
 pub use observations::Observations;
 
 /// A launch of the Space Shuttle before the accident of the Challenger, with what was found on the

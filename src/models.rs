@@ -5,5 +5,6 @@ pub mod factor_analysis;
 pub mod gaussian_mixture;
 pub mod linear_regression;
 pub mod normal;
+pub mod state_space;
 
 pub use gaussian_mixture::{Covariance, GaussianMixture};

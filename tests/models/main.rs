@@ -8,3 +8,4 @@ mod gaussian_mixture;
 mod linear_regression;
 mod moves;
 mod normal;
+mod state_space;
