@@ -18,6 +18,7 @@ pages! {
     YourModel = "../book/src/06-model.md",
     Stopping = "../book/src/07-stopping.md",
     Minibatch = "../book/src/08-minibatch.md",
+    Em = "../book/src/em.md",
     MeanField = "../book/src/10-mean-field.md",
     Architecture = "../book/src/architecture.md",
     Notation = "../book/src/notation.md",

@@ -8,11 +8,14 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
+use elbo::data::{OLD_FAITHFUL, Observations};
+use elbo::models::{Covariance, GaussianMixture};
 use elbo::{
-    Adam, AdamW, Affine, Ascent, Averaged, Beta, ClipNorm, ClipValue, Differentiable, DoWG, Family,
-    FullRankGaussian, GradientAscent, LowRankGaussian, MeanFieldGaussian, Model, Only, Options,
-    Paired, Product, Real, Reparameterization, Run, Scalar, Schedule, Scheduled, ScoreFunction,
-    Sgd, Space, StickingTheLanding, Stop, Transformed, Var, density, from_fn,
+    Adam, AdamW, Affine, Ascent, Averaged, Beta, ClipNorm, ClipValue, Differentiable, DoWG, EStep,
+    Family, FullRankGaussian, GradientAscent, LowRankGaussian, MStep, MeanFieldGaussian, Model,
+    Only, Options, Paired, Product, Real, Reparameterization, Run, Scalar, Schedule, Scheduled,
+    ScoreFunction, Sgd, Space, Squarem, StickingTheLanding, Stop, Transformed, Var, density,
+    from_fn,
 };
 
 thread_local! {
@@ -164,6 +167,20 @@ fn estimators() {
     allocates_nothing(eight_schools(), q(), GradientAscent::new(landing, adam()));
     let score = ScoreFunction { draws: 10 };
     allocates_nothing(eight_schools(), q(), GradientAscent::new(score, adam()));
+}
+
+#[test]
+fn expectation_maximization() {
+    let cells = OLD_FAITHFUL.iter().flatten().copied().collect();
+    let data = Arc::new(Observations::new(cells, 2).expect("numbers"));
+    for covariance in Covariance::ALL {
+        let model = GaussianMixture::new(Arc::clone(&data), 2).expect("two kinds of eruptions");
+        let model = model.with_covariance(covariance).expect("no column is redundant");
+        let q = model.labels();
+        allocates_nothing(model.clone(), q.clone(), (EStep, MStep));
+        // the first step makes room for the points that are looked ahead from
+        allocates_nothing(model, q, Squarem::new((EStep, MStep)));
+    }
 }
 
 #[test]

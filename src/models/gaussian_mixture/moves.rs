@@ -18,7 +18,11 @@ impl Conjugate<Labels> for GaussianMixture {
         }
         let entropy = q.fresh.log_normalizer - self.components.expected_log_rho(&q.fresh);
         if rate >= 1.0 || q.moments.is_empty() {
-            std::mem::swap(&mut q.moments, &mut q.fresh);
+            match q.moments.is_empty() {
+                // room for both from the first step on
+                true => q.moments = q.fresh.clone(),
+                false => std::mem::swap(&mut q.moments, &mut q.fresh),
+            }
             q.entropy = entropy;
             return Ok(q.moments.log_normalizer + self.log_prior());
         }
