@@ -1,20 +1,32 @@
 //! Write a log joint once; get its gradient and Hessian products. `Real`, `LogJoint`, `Autodiff`.
 
+mod algebra;
 mod dual;
+mod elementary;
+mod emit;
+mod equals;
+mod form;
+mod formula;
+mod functions;
+mod lower;
 mod program;
 mod real;
 mod record;
+mod sweep;
+mod tape;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 pub use dual::Dual;
+pub(crate) use formula::Formula;
 pub(crate) use program::{Program, Want, Workspace};
 pub use real::{Primitive, Real};
 pub use record::Var;
 
-use crate::model::{Differentiable, Model, Subsample, TwiceDifferentiable, spoil};
-use crate::scratch::with_buffer;
+use crate::model::{Differentiable, Model, Subsample, TwiceDifferentiable};
 use crate::space::Space;
 
 /// A log joint density written once, for `f64` and for every scalar that can be watched.
@@ -72,7 +84,9 @@ pub struct Autodiff<L> {
     inner: L,
     space: Space,
     dim: usize,
-    program: OnceLock<Program>,
+    formula: OnceLock<Formula>,
+    /// Whether the rows shown will soon be others: what is recorded is hardly worth a tape.
+    passing: bool,
     /// A recording that has been forgotten: the next one takes its room.
     spare: Mutex<Program>,
 }
@@ -84,7 +98,8 @@ impl<L: Clone> Clone for Autodiff<L> {
             space: self.space.clone(),
             dim: self.dim,
             // Made anew: what it has recorded may belong to the inner model alone.
-            program: OnceLock::new(),
+            formula: OnceLock::new(),
+            passing: self.passing,
             spare: Mutex::default(),
         }
     }
@@ -124,7 +139,14 @@ impl<L: Recordable> Autodiff<L> {
     pub fn new(inner: L) -> Autodiff<L> {
         let space = inner.space();
         let dim = space.dim();
-        Autodiff { inner, space, dim, program: OnceLock::new(), spare: Mutex::default() }
+        Autodiff {
+            inner,
+            space,
+            dim,
+            formula: OnceLock::new(),
+            passing: false,
+            spare: Mutex::default(),
+        }
     }
 
     /// The log joint inside.
@@ -134,43 +156,20 @@ impl<L: Recordable> Autodiff<L> {
 
     /// Changes the log joint inside; what was recorded is forgotten.
     pub fn inner_mut(&mut self) -> &mut L {
-        if let Some(program) = self.program.take() {
-            self.spare = Mutex::new(program.emptied());
+        if let Some(formula) = self.formula.take() {
+            self.spare = Mutex::new(formula.emptied());
         }
         &mut self.inner
     }
 
-    fn program(&self) -> &Program {
-        self.program.get_or_init(|| {
+    fn recorded(&self) -> &Formula {
+        self.formula.get_or_init(|| {
             let spare = self.spare.lock().map(|mut s| std::mem::take(&mut *s));
             let spare = spare.unwrap_or_else(|_: PoisonError<_>| Program::default());
-            record::record(self.dim, spare, |z, outputs| outputs.push(self.inner.record(z)))
+            let formula = |z: &[Var], outputs: &mut Vec<Var>| outputs.push(self.inner.record(z));
+            let program = record::record(self.dim, spare, formula);
+            if self.passing { Formula::passing(program) } else { Formula::new(program) }
         })
-    }
-
-    /// Replays over all columns of `z`, as many at once as the program takes. Without `values`, all
-    /// that `out` says is where the log joint is not finite.
-    fn replay(&self, z: &[f64], values: bool, out: &mut [f64], mut grad: Option<&mut [f64]>) {
-        let (program, d) = (self.program(), self.dim);
-        let want = match (values, &grad) {
-            (true, Some(_)) => Want::Both,
-            (true, None) => Want::Values,
-            (false, _) => Want::Gradients,
-        };
-        let width = program.lanes(out.len());
-        with_workspace(|ws| {
-            for start in (0..out.len()).step_by(width) {
-                let end = (start + width).min(out.len());
-                let lanes = end - start;
-                program.forward(lanes, &z[start * d..end * d], want, ws);
-                program.output(0, ws, &mut out[start..end]);
-                if let Some(grad) = &mut grad {
-                    program.clear(ws);
-                    (0..lanes).for_each(|l| program.seed(0, l, 1.0, ws));
-                    program.reverse(ws, &mut grad[start * d..end * d]);
-                }
-            }
-        });
     }
 }
 
@@ -183,18 +182,21 @@ impl<L: Recordable> Model for Autodiff<L> {
     }
     fn log_joint(&self, z: &[f64]) -> f64 {
         let mut out = [0.0];
-        self.replay(z, true, &mut out, None);
+        self.recorded().evaluate(Want::Values, 1, z, &mut out, &mut []);
         out[0]
     }
+    fn formula(&self) -> Option<&dyn Recordable> {
+        Some(&self.inner)
+    }
     fn log_joint_batch(&self, z: &[f64], out: &mut [f64]) {
-        self.replay(z, true, out, None);
+        self.recorded().evaluate(Want::Values, out.len(), z, out, &mut []);
     }
 }
 
 impl<L: Recordable> Differentiable for Autodiff<L> {
     fn log_joint_grad(&self, z: &[f64], grad: &mut [f64]) -> f64 {
         let mut out = [0.0];
-        self.replay(z, true, &mut out, Some(grad));
+        self.recorded().evaluate(Want::Both, 1, z, &mut out, grad);
         out[0]
     }
     fn log_joint_grad_batch(
@@ -204,31 +206,16 @@ impl<L: Recordable> Differentiable for Autodiff<L> {
         grad_z: &mut [f64],
         _grad_theta: &mut [f64],
     ) {
-        self.replay(z, true, out, Some(grad_z));
+        self.recorded().evaluate(Want::Both, out.len(), z, out, grad_z);
     }
     fn grad_batch(&self, z: &[f64], draws: usize, grad_z: &mut [f64], _grad_theta: &mut [f64]) {
-        with_buffer(draws, |out| {
-            self.replay(z, false, out, Some(grad_z));
-            spoil(out, grad_z);
-        });
+        self.recorded().evaluate(Want::Gradients, draws, z, &mut [], grad_z);
     }
 }
 
 impl<L: Recordable> TwiceDifferentiable for Autodiff<L> {
     fn hess_vec(&self, z: &[f64], v: &[f64], grad: &mut [f64], out: &mut [f64]) {
-        let program = self.program();
-        with_dual_workspace(|ws, point| {
-            point.clear();
-            point.extend(z.iter().zip(v).map(|(&re, &eps)| Dual { re, eps }));
-            program.forward(1, point, Want::Both, ws);
-            program.clear(ws);
-            program.seed(0, 0, Dual::from(1.0), ws);
-            program.reverse(ws, point);
-            for (i, p) in point.iter().enumerate() {
-                grad[i] = p.re;
-                out[i] = p.eps;
-            }
-        });
+        self.recorded().hess_vec(z, v, grad, out);
     }
 }
 
@@ -244,10 +231,15 @@ impl<L: Recordable + Subsample> Subsample for Autodiff<L> {
         self.inner.n_data()
     }
     fn subsample(&mut self, rows: &[usize]) {
+        self.passing = !self.inner.keeps_formula();
         self.rows_mut().subsample(rows);
     }
     fn whole(&mut self) {
+        self.passing = false;
         self.rows_mut().whole();
+    }
+    fn keeps_formula(&self) -> bool {
+        self.inner.keeps_formula()
     }
     fn arrange(&mut self, order: &[usize]) -> bool {
         self.rows_mut().arrange(order)

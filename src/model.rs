@@ -14,6 +14,7 @@ pub use parallel::Parallel;
 pub use unconstrained::Unconstrained;
 pub use whitened::Whitened;
 
+use crate::autodiff::Recordable;
 use crate::caught::AtDraw;
 use crate::scalar::Scalar;
 use crate::scratch::with_buffer;
@@ -100,6 +101,13 @@ pub trait Model<T: Scalar = f64> {
         Self: Sized + Model<f64>,
     {
         Parallel::new(self)
+    }
+
+    /// The formula behind a model that is recorded, so that an adapter can record what it puts
+    /// around it along with it.
+    #[doc(hidden)]
+    fn formula(&self) -> Option<&dyn Recordable> {
+        None
     }
 }
 

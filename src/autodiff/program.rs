@@ -177,6 +177,18 @@ pub(crate) enum Want {
     Both,
 }
 
+impl Want {
+    /// Whether values are asked for.
+    pub fn values(self) -> bool {
+        self != Want::Gradients
+    }
+
+    /// Whether gradients are asked for.
+    pub fn gradients(self) -> bool {
+        self != Want::Values
+    }
+}
+
 /// Everything one replay writes; kept from one replay to the next.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Workspace<S> {
@@ -529,5 +541,16 @@ impl Program {
                 grad[l * self.inputs + i] = ws.adjoints[i * lanes + l];
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl Workspace<f64> {
+    /// `sum |value adjoint|`, and the same with the largest slope on the way to an input.
+    pub fn scales(&self) -> (f64, f64) {
+        let sum: f64 = self.values.iter().zip(&self.adjoints).map(|(v, g)| (v * g).abs()).sum();
+        let largest = self.adjoints.iter().fold(1.0, |m: f64, g| m.max(g.abs()));
+        let values = self.values.iter().fold(1.0, |m: f64, v| m.max(v.abs()));
+        (1.0 + sum, largest * largest.max(values) * self.values.len() as f64)
     }
 }

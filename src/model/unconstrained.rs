@@ -1,8 +1,9 @@
 //! `Unconstrained`: a model moved to `R^k`, with the Jacobian added once and for all.
 
 use std::cell::RefCell;
+use std::sync::OnceLock;
 
-use crate::autodiff::{Dual, Program, Want, record, with_dual_workspace, with_workspace};
+use crate::autodiff::{Dual, Formula, Program, Want, record, with_dual_workspace, with_workspace};
 use crate::caught::FromDraw;
 use crate::model::{Differentiable, Model, Subsample, TwiceDifferentiable, spoil};
 use crate::space::Space;
@@ -18,7 +19,7 @@ use crate::space::Space;
 /// // z = e^u, so the density over u is e^-z e^u
 /// assert!((model.log_joint(&[0.5]) - (0.5 - 0.5f64.exp())).abs() < 1e-12);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Unconstrained<M> {
     inner: M,
     space: Space,
@@ -27,6 +28,25 @@ pub struct Unconstrained<M> {
     natural_dim: usize,
     /// Outputs: the inner coordinates, then the sum of `log|det J|`.
     map: Program,
+    /// The map, the model and `log|det J|` in one, where the model is recorded.
+    whole: OnceLock<Formula>,
+    /// Whether the rows shown will soon be others.
+    passing: bool,
+}
+
+impl<M: Clone> Clone for Unconstrained<M> {
+    fn clone(&self) -> Self {
+        Unconstrained {
+            inner: self.inner.clone(),
+            space: self.space.clone(),
+            dim: self.dim,
+            natural_dim: self.natural_dim,
+            map: self.map.clone(),
+            // Made anew: what it has recorded may belong to the inner model alone.
+            whole: OnceLock::new(),
+            passing: self.passing,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -60,12 +80,33 @@ impl<M: Model> Unconstrained<M> {
             let log_det = space.constrain_to(&inside, u, outputs);
             outputs.push(log_det);
         });
-        Unconstrained { inner, space, dim, natural_dim, map }
+        Unconstrained {
+            inner,
+            space,
+            dim,
+            natural_dim,
+            map,
+            whole: OnceLock::new(),
+            passing: false,
+        }
     }
 
     /// The model inside, on its natural scale.
     pub fn inner(&self) -> &M {
         &self.inner
+    }
+
+    /// The model and the map as one formula, if the model is recorded for long.
+    fn whole(&self) -> Option<&Formula> {
+        let formula = self.inner.formula().filter(|_| !self.passing)?;
+        Some(self.whole.get_or_init(|| {
+            let inside = self.inner.space();
+            Formula::new(record(self.dim, |u, outputs| {
+                let mut z = vec![0.0.into(); self.natural_dim];
+                let log_det = self.space.constrain_to(&inside, u, &mut z);
+                outputs.push(formula.record(&z) + log_det);
+            }))
+        }))
     }
 
     /// Runs the map at the points `u`, as many at once as it takes, and hands each group to `f`:
@@ -115,6 +156,9 @@ impl<M: Model> Model for Unconstrained<M> {
         out[0]
     }
     fn log_joint_batch(&self, u: &[f64], out: &mut [f64]) {
+        if let Some(whole) = self.whole() {
+            return whole.evaluate(Want::Values, out.len(), u, out, &mut []);
+        }
         let columns = out.len();
         self.each_group(u, columns, |start, lanes, b, _| {
             let out = &mut out[start..start + lanes];
@@ -169,6 +213,12 @@ impl<M: Differentiable> Unconstrained<M> {
         grad_u: &mut [f64],
         grad_theta: &mut [f64],
     ) {
+        if let Some(whole) = self.whole() {
+            return match out {
+                Some(out) => whole.evaluate(Want::Both, columns, u, out, grad_u),
+                None => whole.evaluate(Want::Gradients, columns, u, &mut [], grad_u),
+            };
+        }
         let (d, n) = (self.dim, self.natural_dim);
         // The inner model adds the mean over the draws it sees: with more than one group the
         // groups are weighted by hand.
@@ -210,6 +260,9 @@ impl<M: Differentiable> Unconstrained<M> {
 
 impl<M: TwiceDifferentiable> TwiceDifferentiable for Unconstrained<M> {
     fn hess_vec(&self, u: &[f64], v: &[f64], grad: &mut [f64], out: &mut [f64]) {
+        if let Some(whole) = self.whole() {
+            return whole.hess_vec(u, v, grad, out);
+        }
         let n = self.natural_dim;
         with_dual_workspace(|ws, point| {
             point.clear();
@@ -236,17 +289,33 @@ impl<M: TwiceDifferentiable> TwiceDifferentiable for Unconstrained<M> {
     }
 }
 
+impl<M: Subsample> Unconstrained<M> {
+    /// Lets go of what other rows would make another formula.
+    fn forget(&mut self, passing: bool) {
+        if !self.inner.keeps_formula() {
+            self.passing = passing;
+            self.whole.take();
+        }
+    }
+}
+
 impl<M: Subsample> Subsample for Unconstrained<M> {
     fn n_data(&self) -> usize {
         self.inner.n_data()
     }
     fn subsample(&mut self, rows: &[usize]) {
+        self.forget(true);
         self.inner.subsample(rows);
     }
     fn whole(&mut self) {
+        self.forget(false);
         self.inner.whole();
     }
+    fn keeps_formula(&self) -> bool {
+        self.inner.keeps_formula()
+    }
     fn arrange(&mut self, order: &[usize]) -> bool {
+        self.forget(self.passing);
         self.inner.arrange(order)
     }
 }
