@@ -7,7 +7,7 @@ use super::program::{Op, Want};
 use super::tape::{Operand, Run, Tape};
 
 /// Rows of a run that are computed at once.
-const ROWS: usize = 8;
+pub(super) const ROWS: usize = 8;
 
 /// `sum_i f(row_i)`; the weighted slopes go to `d`.
 #[inline(always)]
@@ -18,12 +18,13 @@ pub(super) fn forward_run<S: Simd, const N: usize>(
     want: Want,
     v: &[[S::f64s; N]],
     d: &mut [[S::f64s; N]],
+    rows: &mut [[S::f64s; N]],
 ) -> [S::f64s; N] {
     let coefficients = run.coefficients.of(&tape.coefficients);
     match (run.op, run.operands.of(&tape.operands)) {
         (Op::Square, [a]) => squares(s, [*a], coefficients, run.weight, want, v, d),
         (Op::Square, [a, b]) => squares(s, [*a, *b], coefficients, run.weight, want, v, d),
-        (_, operands) => mapped(s, run, operands, coefficients, want, v, d),
+        _ => mapped(s, tape, run, want, v, d, rows),
     }
 }
 
@@ -70,15 +71,18 @@ fn squares<S: Simd, const N: usize, const T: usize>(
 #[inline(always)]
 fn mapped<S: Simd, const N: usize>(
     s: S,
+    tape: &Tape,
     run: &Run,
-    operands: &[Operand],
-    coefficients: &[f64],
     want: Want,
     v: &[[S::f64s; N]],
     d: &mut [[S::f64s; N]],
+    room: &mut [[S::f64s; N]],
 ) -> [S::f64s; N] {
     let zero = [s.splat_f64s(0.0); N];
-    let (mut x, mut value, mut slope) = ([zero; ROWS], [zero; ROWS], [zero; ROWS]);
+    let operands = run.operands.of(&tape.operands);
+    let coefficients = run.coefficients.of(&tape.coefficients);
+    let (x, rest) = room.split_at_mut(ROWS);
+    let (value, slope) = rest.split_at_mut(ROWS);
     let stride = operands.len() + 1;
     let mut sum = zero;
     if want.gradients() {

@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd, bytemuck};
 
-use super::functions::{forward_run, log_sum_exp};
+use super::functions::{ROWS, forward_run, log_sum_exp};
 use super::program::{Op, Want};
 use super::tape::{Guard, Step, Tape};
 
@@ -15,6 +15,8 @@ pub(super) struct Room {
     values: Vec<f64>,
     slopes: Vec<f64>,
     adjoints: Vec<f64>,
+    /// Rows of a run: arguments, values and slopes.
+    rows: Vec<f64>,
     /// Operands, results and slopes of a primitive.
     x: Vec<f64>,
     y: Vec<f64>,
@@ -73,27 +75,32 @@ impl<const N: usize> WithSimd for Blocks<'_, N> {
         let values = aligned(&mut room.values, blocks * tape.slots * width);
         let slopes = aligned(&mut room.slopes, blocks * tape.slopes * width);
         let adjoints = aligned(&mut room.adjoints, tape.slots * width);
+        let rows = registers::<S, N>(aligned(&mut room.rows, 3 * ROWS * width));
         room.doubt.clear();
         room.doubt.resize(blocks * width, 0.0);
         let in_block = |b: usize| (lanes - b * width).min(width);
         // Lanes beyond the last point repeat it, so that they raise no doubts of their own.
         for (b, values) in values.chunks_exact_mut(tape.slots * width).enumerate() {
-            for l in 0..width {
-                let point = &z[(b * width + l).min(lanes - 1) * d..][..d];
-                for (v, &z) in values[l..].iter_mut().step_by(width).zip(point) {
-                    *v = z;
-                }
+            let (points, count) = (&z[b * width * d..], in_block(b));
+            for (i, values) in values.chunks_exact_mut(width).take(d).enumerate() {
+                let coordinate = points[i..].iter().step_by(d).take(count);
+                values.iter_mut().zip(coordinate).for_each(|(v, z)| *v = *z);
+                let last = values[count - 1];
+                values[count..].fill(last);
             }
         }
         let mut from = 0;
         loop {
             let rest = &tape.steps[from..];
-            let count = rest.iter().take_while(|s| !matches!(s, Step::Primitive { .. })).count();
+            let count = match tape.primitives.len() {
+                0 => rest.len(),
+                _ => rest.iter().take_while(|s| !matches!(s, Step::Primitive { .. })).count(),
+            };
             for b in 0..blocks {
                 let values = &mut values[b * tape.slots * width..][..tape.slots * width];
                 let slopes = &mut slopes[b * tape.slopes * width..][..tape.slopes * width];
                 let (v, d) = (registers::<S, N>(values), registers::<S, N>(slopes));
-                forward(s, tape, &rest[..count], want, v, d);
+                forward(s, tape, &rest[..count], want, v, d, rows);
             }
             let Some(&Step::Primitive { out, index, operands, needed }) = rest.get(count) else {
                 break;
@@ -148,11 +155,10 @@ impl<const N: usize> WithSimd for Blocks<'_, N> {
                 for g in &g[..d] {
                     doubt = unless_below(s, g, 1e100, doubt);
                 }
-                for l in 0..count {
-                    let grad = &mut grad[(b * width + l) * d..][..d];
-                    for (g, &a) in grad.iter_mut().zip(adjoints[l..].iter().step_by(width)) {
-                        *g = a;
-                    }
+                let grad = &mut grad[b * width * d..];
+                for (i, adjoints) in adjoints.chunks_exact(width).take(d).enumerate() {
+                    let coordinate = grad[i..].iter_mut().step_by(d);
+                    coordinate.zip(&adjoints[..count]).for_each(|(g, a)| *g = *a);
                 }
             }
             room.doubt[b * width..][..width].copy_from_slice(bytemuck::cast_slice(&doubt));
@@ -216,6 +222,7 @@ fn forward<S: Simd, const N: usize>(
     want: Want,
     v: &mut [[S::f64s; N]],
     d: &mut [[S::f64s; N]],
+    rows: &mut [[S::f64s; N]],
 ) {
     for step in steps {
         match *step {
@@ -248,7 +255,7 @@ fn forward<S: Simd, const N: usize>(
                     _ => Want::Gradients,
                 };
                 for run in runs.of(&tape.runs) {
-                    let of_run = forward_run(s, tape, run, want, v, d);
+                    let of_run = forward_run(s, tape, run, want, v, d, rows);
                     let w = s.splat_f64s(run.weight);
                     for j in 0..N {
                         sum[j] = s.mul_add_e_f64s(w, of_run[j], sum[j]);
