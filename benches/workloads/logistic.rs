@@ -1,6 +1,6 @@
 //! w2a, w2b, w9: logistic regression with all rows or some rows a step.
 
-use elbo::density::{self, glm};
+use elbo::density::{self, glm, glm::Design};
 use elbo::{Autodiff, Model};
 use elbo::{LogJoint, MeanFieldGaussian, Real, Space, Subsample, from_fn};
 
@@ -15,9 +15,8 @@ pub fn run(job: &Job) -> Result<(), Failure> {
     let d = x.columns();
     let likelihood = {
         let y = job.input("y")?.values;
-        glm::bernoulli_logit(&x.values, d, &y)?
+        Design::owned_rows(x.values, d).bernoulli_logit(&y)?
     };
-    drop(x);
     let q = MeanFieldGaussian::new(vec![0.0; d], &vec![0.1; d])?;
     let record = match job.work.batch {
         None => {
@@ -76,6 +75,9 @@ impl Subsample for Logistic {
     }
     fn whole(&mut self) {
         self.likelihood.whole();
+    }
+    fn arrange(&mut self, order: &[usize]) -> bool {
+        self.likelihood.arrange(order)
     }
 }
 

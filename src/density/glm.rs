@@ -60,6 +60,9 @@ mod design;
 mod grouped;
 mod kernel;
 mod link;
+mod panels;
+mod product;
+mod residual;
 mod shared;
 
 use std::sync::Arc;
@@ -236,6 +239,9 @@ macro_rules! rows {
             }
             fn whole(&mut self) {
                 self.node.node_mut().whole();
+            }
+            fn arrange(&mut self, order: &[usize]) -> bool {
+                self.node.node_mut().arrange(order)
             }
         }
     };

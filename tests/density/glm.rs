@@ -176,7 +176,7 @@ fn points(d: usize, count: usize) -> Vec<f64> {
 #[track_caller]
 fn same(what: &str, fused: &impl TwiceDifferentiable, written: &impl TwiceDifferentiable) {
     let d = fused.dim();
-    for lanes in [1, 2, 3, 8, 19] {
+    for lanes in [1, 2, 3, 8, 10, 19] {
         let z = points(d, lanes);
         let (mut got, mut want) = (vec![0.0; lanes], vec![0.0; lanes]);
         let (mut slopes, mut expected) = (vec![0.0; lanes * d], vec![0.0; lanes * d]);
@@ -198,6 +198,8 @@ fn cases() -> Vec<Case> {
     for kind in [Kind::Bernoulli, Kind::Binomial, Kind::Poisson, Kind::Normal] {
         cases.push(Case::new(kind, 150, 1));
         cases.push(Case::new(kind, 60, 11));
+        cases.push(Case::new(kind, 10, 50));
+        cases.push(Case::new(kind, 1000, 8));
         cases.push(Case::grouped(kind, 90, 3, 7, 0));
         cases.push(Case::grouped(kind, 90, 2, 4, 3));
         cases.push(Case::grouped(kind, 40, 0, 5, 0));

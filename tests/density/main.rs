@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod dense;
 mod gaussian;
 mod glm;
 mod grouped;

@@ -1,175 +1,408 @@
-//! Likelihoods without groups: rows in blocks, several points at once, each row read once for all.
+//! Likelihoods without groups: rows in panels, several points at once, each row read once for all.
 
 use std::sync::Arc;
 
-use super::grouped::{add_outer, add_product};
-use super::kernel::{Data, Link, Shape, Used};
-use super::link::{bernoulli_logit, binomial_logit, logistic_slope, normal, poisson_log};
+use pulp::{Simd, WithSimd};
+
+use super::kernel::{Data, Link, Shape};
+use super::panels::{Eight, Panels, aligned, room_for};
+use super::product::{Block, pack, predict, pull_back};
+use super::residual::{Noise, Rows, Sums, Want, residuals};
 use crate::autodiff::Primitive;
 use crate::scratch::with_buffer;
+use crate::simd::dispatch;
+
+/// Panels that are summed up on their own, the sums being added in order: what is added up does not
+/// depend on how many chunks are worked on at the same time.
+const CHUNK: usize = 512;
+
+/// Panels of a block at most: its slopes, at ten points, stay in a core's first cache.
+const BLOCK: usize = 32;
+
+/// Numbers of a block at most: it stays in a core's second cache.
+const BLOCK_NUMBERS: usize = 1 << 16;
+
+/// Rows of data, and what is known of each; what a likelihood has no use for is empty.
+#[derive(Clone, Debug, Default)]
+struct Table {
+    n_rows: usize,
+    x: Panels,
+    /// Of a Bernoulli likelihood 1 and -1 for 1 and 0.
+    y: Panels,
+    offset: Panels,
+    trials: Panels,
+    /// What each row's log probability has that no parameter touches.
+    constants: Panels,
+}
+
+impl Table {
+    fn each(&mut self) -> [&mut Panels; 5] {
+        [&mut self.x, &mut self.y, &mut self.offset, &mut self.trials, &mut self.constants]
+    }
+
+    fn gather(&mut self, from: &Table, rows: &[u32]) {
+        self.n_rows = rows.len();
+        self.x.gather(&from.x, rows);
+        self.y.gather(&from.y, rows);
+        self.offset.gather(&from.offset, rows);
+        self.trials.gather(&from.trials, rows);
+        self.constants.gather(&from.constants, rows);
+    }
+
+    /// The number of the last panel, and which of its rows there are.
+    fn last(&self) -> (usize, Eight) {
+        let last = self.n_rows.div_ceil(8).saturating_sub(1);
+        (last, std::array::from_fn(|r| f64::from(u8::from(8 * last + r < self.n_rows))))
+    }
+}
 
 /// A likelihood over the rows it looks at now.
 #[derive(Clone, Debug)]
 pub(super) struct Dense {
-    data: Arc<Data>,
-    used: Used,
+    shape: Shape,
+    table: Arc<Table>,
+    /// Which row of the beginning each row is; empty for all in order.
+    arranged: Arc<Vec<u32>>,
+    /// Whether only the rows of the subset are in use.
+    partly: bool,
+    subset: Box<Subset>,
+    /// `n_data / rows`
+    scale: f64,
+    /// The sum of the constants of the rows in use.
+    constant: f64,
+}
+
+/// The rows of a subsample.
+#[derive(Clone, Debug, Default)]
+struct Subset {
+    /// Panels that are in it whole.
+    panels: Vec<u32>,
+    /// Other rows, and their copies.
+    rows: Vec<u32>,
+    copies: Table,
 }
 
 impl Dense {
     pub(super) fn new(data: Data) -> Dense {
-        Dense { used: Used::all(&data), data: Arc::new(data) }
+        let (shape, n) = (data.shape(), data.n_rows());
+        let column = |values: Vec<f64>| match values.is_empty() {
+            true => Panels::default(),
+            false => Panels::in_place(values, n, 1, false),
+        };
+        let mut y = data.y;
+        if data.link == Link::BernoulliLogit {
+            y.iter_mut().for_each(|y| *y = 2.0 * *y - 1.0);
+        }
+        let table = Table {
+            n_rows: n,
+            x: data.panels,
+            y: column(y),
+            offset: column(data.offset),
+            trials: column(data.trials),
+            constants: column(data.constants),
+        };
+        let mut node = Dense {
+            shape,
+            table: Arc::new(table),
+            arranged: Arc::default(),
+            partly: false,
+            subset: Box::default(),
+            scale: 1.0,
+            constant: 0.0,
+        };
+        node.whole();
+        node
     }
 
     pub(super) fn shape(&self) -> Shape {
-        self.data.shape()
+        self.shape
     }
 
     pub(super) fn subsample(&mut self, rows: &[usize]) {
-        self.used.subsample(&self.data, rows);
+        let some = &mut *self.subset;
+        self.partly = true;
+        some.panels.clear();
+        some.rows.clear();
+        let mut rest = rows;
+        while let Some(&first) = rest.first() {
+            let run = rest.get(..8).filter(|run| {
+                first % 8 == 0 && run.iter().enumerate().all(|(k, &row)| row == first + k)
+            });
+            match run {
+                Some(_) => some.panels.push((first / 8) as u32),
+                None => some.rows.push(first as u32),
+            }
+            rest = &rest[if run.is_some() { 8 } else { 1 }..];
+        }
+        some.copies.gather(&self.table, &some.rows);
+        self.scale = self.shape.n_rows as f64 / rows.len().max(1) as f64;
+        let constants = self.table.constants.eights();
+        let whole = some.panels.iter().filter_map(|&q| constants.get(q as usize));
+        self.constant = sum_of(whole) + sum_of(some.copies.constants.eights());
     }
 
     pub(super) fn whole(&mut self) {
-        self.used = Used::all(&self.data);
+        self.partly = false;
+        self.scale = 1.0;
+        self.constant = sum_of(self.table.constants.eights());
     }
 
-    /// Rows in a block: as many as keep their columns in a core's first cache.
-    fn block(&self) -> usize {
-        (2048 / self.data.n_columns.max(1)).clamp(8, 64)
-    }
-
-    /// Writes `eta` of the rows in use `from .. from + n` at each of `lanes` points, `n x lanes`; with
-    /// the offset at the first `points` of them, the others being directions.
-    fn predict(
-        &self,
-        from: usize,
-        n: usize,
-        lanes: usize,
-        points: usize,
-        z: &[f64],
-        eta: &mut [f64],
-    ) {
-        let d = &*self.data;
-        let p = d.n_columns;
-        for r in 0..n {
-            let i = self.used.row(from + r);
-            let x = &d.x[i * p..(i + 1) * p];
-            let eta = &mut eta[r * lanes..(r + 1) * lanes];
-            eta[..points].fill(d.offset.get(i).copied().unwrap_or(0.0));
-            eta[points..].fill(0.0);
-            add_product(x, z, eta);
+    /// Row `i` becomes the one that was row `order[i]` at the beginning.
+    pub(super) fn arrange(&mut self, order: &[usize]) -> bool {
+        let n = self.shape.n_rows;
+        if order.len() != n {
+            return false;
         }
-    }
-
-    /// The transpose of `predict`: adds to `grad` what the slopes `by` in `eta` make of it.
-    fn pull_back(&self, from: usize, n: usize, lanes: usize, by: &[f64], grad: &mut [f64]) {
-        let d = &*self.data;
-        let p = d.n_columns;
-        for r in 0..n {
-            let i = self.used.row(from + r);
-            let by = &by[r * lanes..(r + 1) * lanes];
-            add_outer(&d.x[i * p..(i + 1) * p], by, grad);
+        let mut place = vec![u32::MAX; n];
+        for i in 0..n {
+            let origin = self.arranged.get(i).map_or(i, |&origin| origin as usize);
+            place[origin] = i as u32;
         }
-    }
-
-    /// Adds the log probabilities of the rows in use from `from` on to `out` and turns `eta` into
-    /// their slopes.
-    fn link(&self, from: usize, lanes: usize, eta: &mut [f64], noise: &mut Noise, out: &mut [f64]) {
-        let d = &*self.data;
-        for (r, eta) in eta.chunks_exact_mut(lanes).enumerate() {
-            let i = self.used.row(from + r);
-            match d.link {
-                Link::BernoulliLogit => bernoulli_logit(d.y[i], eta, out),
-                Link::BinomialLogit => binomial_logit(d.y[i], d.trials[i], eta, out),
-                Link::PoissonLog => poisson_log(d.y[i], eta, out),
-                Link::Normal => normal(d.y[i], eta, noise.sd, noise.slope, out),
+        let mut from = Vec::with_capacity(n);
+        for &origin in order {
+            // Each row once: a place that is taken is none.
+            match place.get_mut(origin).map(|place| std::mem::replace(place, u32::MAX)) {
+                None | Some(u32::MAX) => return false,
+                Some(i) => from.push(i),
             }
         }
+        Arc::make_mut(&mut self.table).each().into_iter().for_each(|p| p.permute(&from));
+        self.arranged = Arc::new(order.iter().map(|&i| i as u32).collect());
+        self.whole();
+        true
     }
-}
 
-/// The sd of normal errors at each point and the slope in it; empty for other links.
-struct Noise<'a> {
-    sd: &'a [f64],
-    slope: &'a mut [f64],
+    fn subset(&self) -> Option<&Subset> {
+        self.partly.then_some(&*self.subset)
+    }
+
+    fn n_used(&self) -> usize {
+        self.subset().map_or(self.shape.n_rows, |some| 8 * some.panels.len() + some.rows.len())
+    }
+
+    /// All that is in use: tables, and which of their panels.
+    fn parts(&self) -> impl Iterator<Item = (&Table, Which<'_>)> {
+        let all = |table: &Table| Which::UpTo(table.n_rows.div_ceil(8));
+        let whole = match self.subset() {
+            None => all(&self.table),
+            Some(some) => Which::These(&some.panels),
+        };
+        let copies = self.subset().map(|some| (&some.copies, all(&some.copies)));
+        std::iter::once((&*self.table, whole)).chain(copies)
+    }
+
+    /// Adds what the rows in use give to `grad`, coefficient by coefficient (one point out of two for
+    /// a product), and returns the sums of each point in `sums`.
+    fn add_up(
+        &self,
+        want: Want,
+        lanes: usize,
+        coefficients: &[f64],
+        noise: Noise<'_>,
+        grad: &mut [f64],
+        sums: &mut [[f64; 3]],
+    ) {
+        let p = self.shape.n_columns;
+        let pulled = match want {
+            Want::Values => 0,
+            Want::Product => 1,
+            Want::Gradients | Want::Both => lanes,
+        };
+        let block = (BLOCK_NUMBERS / (8 * p.max(1))).clamp(4, BLOCK);
+        let room = room_for(block * lanes + p * pulled + 3 * lanes);
+        with_buffer(p * lanes, |packed| {
+            pack(coefficients, lanes, packed);
+            with_buffer(room, |buffer| {
+                let all = aligned(buffer, block * lanes + p * pulled + 3 * lanes);
+                let (eta, all) = all.split_at_mut(block * lanes);
+                let (partial, partial_sums) = all.split_at_mut(p * pulled);
+                let partial_sums = partial_sums.as_chunks_mut::<3>().0;
+                for (table, which) in self.parts() {
+                    for from in (0..which.len()).step_by(CHUNK) {
+                        dispatch(Chunk {
+                            table,
+                            which,
+                            from,
+                            to: which.len().min(from + CHUNK),
+                            block,
+                            link: self.shape.link,
+                            want,
+                            lanes,
+                            pulled,
+                            packed,
+                            noise,
+                            eta: &mut *eta,
+                            grad: &mut *partial,
+                            sums: &mut *partial_sums,
+                        });
+                        for (grad, partial) in grad.iter_mut().zip(&*partial) {
+                            *grad += sum(partial);
+                        }
+                        for (sums, partial) in sums.iter_mut().zip(&*partial_sums) {
+                            for (total, partial) in sums.iter_mut().zip(partial) {
+                                *total += sum(partial);
+                            }
+                        }
+                    }
+                }
+            });
+        });
+    }
+
+    /// Values and gradients at `lanes` points, either of them perhaps not wanted and then empty.
+    fn evaluate(&self, want: Want, lanes: usize, x: &[f64], out: &mut [f64], grad: &mut [f64]) {
+        let (coefficients, sd) = x.split_at(self.shape.n_columns * lanes);
+        let used = self.n_used() as f64;
+        grad.fill(0.0);
+        with_buffer(3 * lanes, |buffer| {
+            let sums = buffer.as_chunks_mut::<3>().0;
+            sums.fill([0.0; 3]);
+            let (grad_z, slope) = grad.split_at_mut(match want {
+                Want::Values => 0,
+                _ => coefficients.len(),
+            });
+            self.add_up(want, lanes, coefficients, Noise { sd, turn: 0.0 }, grad_z, sums);
+            for (l, &mut [mut value, square, mut large]) in sums.iter_mut().enumerate() {
+                if let Some(&sd) = sd.get(l) {
+                    let log = sd.ln();
+                    value -= 0.5 * square + used * log;
+                    large += square + log;
+                    if let Some(slope) = slope.get_mut(l) {
+                        *slope = (square - used) / sd;
+                    }
+                }
+                if let Some(out) = out.get_mut(l) {
+                    *out = (value + self.constant) * self.scale;
+                }
+                if !large.is_finite() {
+                    grad_z.iter_mut().skip(l).step_by(lanes).for_each(|g| *g = f64::NAN);
+                }
+            }
+        });
+        if self.scale != 1.0 {
+            grad.iter_mut().for_each(|g| *g *= self.scale);
+        }
+    }
 }
 
 impl Primitive for Dense {
     fn value_grad(&self, x: &[f64], grad: &mut [f64]) -> f64 {
         let mut out = [0.0];
-        self.value_grad_lanes(1, x, &mut out, grad);
+        self.evaluate(Want::Both, 1, x, &mut out, grad);
         out[0]
     }
 
     fn value_grad_lanes(&self, lanes: usize, x: &[f64], out: &mut [f64], grad: &mut [f64]) {
-        let block = self.block();
-        let linear = self.data.n_columns * lanes;
-        grad.fill(0.0);
+        self.evaluate(Want::Both, lanes, x, out, grad);
+    }
+
+    fn value_lanes(&self, lanes: usize, x: &[f64], out: &mut [f64]) {
+        self.evaluate(Want::Values, lanes, x, out, &mut []);
+    }
+
+    fn grad_lanes(&self, lanes: usize, x: &[f64], grad: &mut [f64]) {
+        self.evaluate(Want::Gradients, lanes, x, &mut [], grad);
+    }
+
+    /// `X' W X v`, exact: predictor and direction are two points of one pass over the rows.
+    fn hess_vec(&self, x: &[f64], v: &[f64], out: &mut [f64]) {
+        let p = self.shape.n_columns;
+        let noise = Noise { sd: &x[p..], turn: v.get(p).copied().unwrap_or(0.0) };
+        let mut sums = [[0.0; 3]; 2];
         out.fill(0.0);
-        let (z, sd) = x.split_at(linear);
-        let (grad_z, slope) = grad.split_at_mut(linear);
-        let mut noise = Noise { sd, slope };
-        let used = self.used.len;
-        with_buffer(block * lanes, |eta| {
-            for from in (0..used).step_by(block) {
-                let n = block.min(used - from);
-                let eta = &mut eta[..n * lanes];
-                self.predict(from, n, lanes, lanes, z, eta);
-                self.link(from, lanes, eta, &mut noise, out);
-                self.pull_back(from, n, lanes, eta, grad_z);
+        with_buffer(2 * p, |pairs| {
+            for (pair, (x, v)) in pairs.as_chunks_mut().0.iter_mut().zip(x[..p].iter().zip(v)) {
+                *pair = [*x, *v];
             }
+            self.add_up(Want::Product, 2, pairs, noise, &mut out[..p], &mut sums);
         });
-        for (l, &sd) in sd.iter().enumerate() {
-            out[l] -= used as f64 * sd.ln();
-            noise.slope[l] -= used as f64 / sd;
+        if let (Some(out), Some(sd)) = (out.get_mut(p), noise.sd.first()) {
+            let [_, square, _] = sums[0];
+            *out = (self.n_used() as f64 * noise.turn - square) / (sd * sd);
         }
-        out.iter_mut().for_each(|o| *o = (*o + self.used.constant) * self.used.scale);
-        if self.used.scale != 1.0 {
-            grad.iter_mut().for_each(|g| *g *= self.used.scale);
+        out.iter_mut().for_each(|o| *o *= self.scale);
+    }
+}
+
+/// Some panels of a table.
+#[derive(Clone, Copy)]
+enum Which<'a> {
+    UpTo(usize),
+    These(&'a [u32]),
+}
+
+impl Which<'_> {
+    fn len(self) -> usize {
+        match self {
+            Which::UpTo(count) => count,
+            Which::These(panels) => panels.len(),
         }
     }
 
-    /// `X' W X v` row by row, exact: with `eta` and its direction from one pass over the rows.
-    fn hess_vec(&self, x: &[f64], v: &[f64], out: &mut [f64]) {
-        let d = &*self.data;
-        let block = self.block();
-        let linear = self.data.n_columns;
-        let (sd, dsd) = (x.get(linear).copied(), v.get(linear).copied().unwrap_or(0.0));
-        let sd = sd.unwrap_or(1.0);
-        let used = self.used.len;
-        out.fill(0.0);
-        let mut bend_sd = 0.0;
-        with_buffer(2 * linear + 2 * block, |buffer| {
-            let (pair, eta) = buffer.split_at_mut(2 * linear);
-            for i in 0..linear {
-                pair[2 * i] = x[i];
-                pair[2 * i + 1] = v[i];
-            }
-            with_buffer(block, |bend| {
-                for from in (0..used).step_by(block) {
-                    let n = block.min(used - from);
-                    self.predict(from, n, 2, 1, pair, &mut eta[..2 * n]);
-                    for r in 0..n {
-                        let i = self.used.row(from + r);
-                        let (eta, turn) = (eta[2 * r], eta[2 * r + 1]);
-                        let y = d.y[i];
-                        bend[r] = match d.link {
-                            Link::BernoulliLogit => -turn * logistic_slope(eta),
-                            Link::BinomialLogit => -turn * d.trials[i] * logistic_slope(eta),
-                            Link::PoissonLog => -turn * eta.exp(),
-                            Link::Normal => {
-                                let u = (y - eta) / sd;
-                                bend_sd -= (2.0 * u * turn + (3.0 * u * u - 1.0) * dsd) / (sd * sd);
-                                -(turn + 2.0 * u * dsd) / (sd * sd)
-                            }
-                        };
-                    }
-                    self.pull_back(from, n, 1, &bend[..n], &mut out[..linear]);
-                }
-            });
-        });
-        if let Some(o) = out.get_mut(linear) {
-            *o = bend_sd;
+    fn panel(self, k: usize) -> usize {
+        match self {
+            Which::UpTo(_) => k,
+            Which::These(panels) => panels[k] as usize,
         }
-        out.iter_mut().for_each(|o| *o *= self.used.scale);
     }
+}
+
+/// The sums over panels `from..to` of those that are meant; what they are written to is overwritten.
+struct Chunk<'a> {
+    table: &'a Table,
+    which: Which<'a>,
+    from: usize,
+    to: usize,
+    block: usize,
+    link: Link,
+    want: Want,
+    lanes: usize,
+    pulled: usize,
+    packed: &'a [f64],
+    noise: Noise<'a>,
+    eta: &'a mut [Eight],
+    grad: &'a mut [Eight],
+    /// Of each point.
+    sums: &'a mut [Sums],
+}
+
+impl WithSimd for Chunk<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let Chunk { table, which, lanes, grad, sums, .. } = self;
+        grad.fill([0.0; 8]);
+        sums.fill([[0.0; 8]; 3]);
+        let mut numbers = [0; BLOCK];
+        for from in (self.from..self.to).step_by(self.block) {
+            let panels = &mut numbers[..self.block.min(self.to - from)];
+            for (k, number) in panels.iter_mut().enumerate() {
+                *number = which.panel(from + k);
+            }
+            let eta = &mut self.eta[..panels.len() * lanes];
+            let block = Block { x: table.x.eights(), n_columns: table.x.n_columns(), panels };
+            predict(s, block, self.packed, lanes, eta);
+            let rows = Rows {
+                panels,
+                y: table.y.eights(),
+                trials: table.trials.eights(),
+                offset: table.offset.eights(),
+                last: table.last(),
+            };
+            residuals(s, self.link, self.want, rows, self.noise, eta, sums);
+            if self.pulled > 0 {
+                pull_back(s, block, eta, lanes, self.pulled, grad);
+            }
+        }
+    }
+}
+
+/// The sum of eight numbers, the same on every machine.
+fn sum(a: &Eight) -> f64 {
+    ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]))
+}
+
+fn sum_of<'a>(eights: impl IntoIterator<Item = &'a Eight>) -> f64 {
+    eights.into_iter().map(sum).sum()
 }

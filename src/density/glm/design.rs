@@ -1,8 +1,10 @@
 //! `Design`: the columns, groups and offset of a linear predictor, checked when the outcomes come.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::kernel::{Data, Link, Node};
+use super::panels::Panels;
 use super::shared::Shared;
 use super::{Likelihood, NormalLikelihood};
 use crate::error::Error;
@@ -34,14 +36,28 @@ pub struct Design<'a> {
 #[derive(Clone, Debug)]
 enum Columns<'a> {
     /// Row by row, so many in a row.
-    Rows(&'a [f64], usize),
+    Rows(Cow<'a, [f64]>, usize),
     Columns(Vec<&'a [f64]>),
 }
 
 impl<'a> Design<'a> {
     /// A matrix row by row, with `n_columns` numbers a row.
     pub fn rows(x: &'a [f64], n_columns: usize) -> Design<'a> {
-        Design::new(Columns::Rows(x, n_columns))
+        Design::new(Columns::Rows(Cow::Borrowed(x), n_columns))
+    }
+
+    /// The same, taken over: for data so large that there should not be a second copy. Without groups
+    /// the likelihood lays the numbers out anew where they are.
+    ///
+    /// ```
+    /// use elbo::density::glm::Design;
+    /// let x = vec![1.0, 0.1, 1.0, 0.4, 1.0, 0.9];
+    /// let likelihood = Design::owned_rows(x, 2).bernoulli_logit(&[false, true, true])?;
+    /// assert!(likelihood.log_prob(&[-2.0, 3.0]).is_finite());
+    /// # Ok::<(), elbo::Error>(())
+    /// ```
+    pub fn owned_rows(x: Vec<f64>, n_columns: usize) -> Design<'a> {
+        Design::new(Columns::Rows(Cow::Owned(x), n_columns))
     }
 
     /// One slice a column: `Design::columns(&[&age, &income])`. Without any, groups or an intercept
@@ -158,21 +174,21 @@ impl<'a> Design<'a> {
         if n == 0 {
             return Err(Error::NoData { what: format!("the {} likelihood", link.name()) });
         }
-        let x = self.matrix(n)?;
-        let n_columns = x.len() / n;
-        let label = |j: usize| match (j, self.intercept) {
-            (0, true) => "\"intercept\"".to_string(),
-            (_, one) => match self.names.get(j - usize::from(one)) {
-                Some(name) => format!("\"{name}\""),
-                None => (j - usize::from(one)).to_string(),
-            },
+        let columns = self.check_shape(n)?;
+        let n_columns = columns + usize::from(self.intercept);
+        let label = |j: usize| match self.names.get(j) {
+            Some(name) => format!("\"{name}\""),
+            None => j.to_string(),
         };
-        check_matrix("data", &x, n, label)?;
+        match &self.x {
+            Columns::Rows(x, _) => check_matrix("data", &[x], n, label)?,
+            Columns::Columns(columns) => check_matrix("data", columns, n, label)?,
+        }
         check("y", y, f64::is_finite, "")?;
-        let offset = self.offset.unwrap_or(&[]).to_vec();
+        let offset = self.offset.unwrap_or(&[]);
         if self.offset.is_some() {
             Error::expect_len("the offset", offset.len(), "y", n)?;
-            check("offset", &offset, f64::is_finite, "")?;
+            check("offset", offset, f64::is_finite, "")?;
         }
         let (group, n_groups) = self.groups.unwrap_or((&[], 0));
         if self.groups.is_some() {
@@ -194,16 +210,24 @@ impl<'a> Design<'a> {
             }
             let rows = format!("{n} rows of {n_slopes} slopes");
             Error::expect_len("the matrix of slopes", w.len(), &rows, n * n_slopes)?;
-            check_matrix("slopes", w, n, |k| k.to_string())?;
+            check_matrix("slopes", &[w], n, |k| k.to_string())?;
         }
+        let offset = offset.to_vec();
+        let group = group.iter().map(|&g| g as u32).collect();
+        let w = w.to_vec();
+        let (x, panels) = match self.groups {
+            None => (Vec::new(), matrix(self.x, n, self.intercept)),
+            Some(_) => (rows(self.x, n, self.intercept), Panels::default()),
+        };
         Ok(Data {
             link,
             x,
+            panels,
             n_columns,
             offset,
-            group: group.iter().map(|&g| g as u32).collect(),
+            group,
             n_groups,
-            w: w.to_vec(),
+            w,
             n_slopes,
             y: Vec::new(),
             trials: Vec::new(),
@@ -211,8 +235,8 @@ impl<'a> Design<'a> {
         })
     }
 
-    /// The matrix of `n` rows, row by row, with the intercept.
-    fn matrix(&self, n: usize) -> Result<Vec<f64>, Error> {
+    /// That the matrix has `n` rows, and names for its columns if any: how many columns it has.
+    fn check_shape(&self, n: usize) -> Result<usize, Error> {
         let columns = match &self.x {
             Columns::Rows(x, columns) => {
                 let want = format!("{n} rows (as many as y) of {columns} columns");
@@ -233,18 +257,43 @@ impl<'a> Design<'a> {
         if !self.names.is_empty() {
             Error::expect_len("the list of names", self.names.len(), "the matrix", columns)?;
         }
-        let mut x = Vec::with_capacity(n * (columns + usize::from(self.intercept)));
-        for i in 0..n {
-            if self.intercept {
-                x.push(1.0);
-            }
-            match &self.x {
-                Columns::Rows(rows, p) => x.extend_from_slice(&rows[i * p..(i + 1) * p]),
-                Columns::Columns(columns) => x.extend(columns.iter().map(|c| c[i])),
+        Ok(columns)
+    }
+}
+
+/// The matrix in panels, with the intercept.
+fn matrix(x: Columns<'_>, n: usize, intercept: bool) -> Panels {
+    let ones = usize::from(intercept);
+    match x {
+        Columns::Rows(Cow::Owned(x), p) => Panels::in_place(x, n, p, intercept),
+        Columns::Rows(Cow::Borrowed(x), p) => {
+            Panels::new(n, p + ones, |i, j| if j < ones { 1.0 } else { x[i * p + j - ones] })
+        }
+        Columns::Columns(c) => {
+            Panels::new(n, c.len() + ones, |i, j| if j < ones { 1.0 } else { c[j - ones][i] })
+        }
+    }
+}
+
+/// The matrix row by row, with the intercept.
+fn rows(x: Columns<'_>, n: usize, intercept: bool) -> Vec<f64> {
+    let mut all = Vec::new();
+    match x {
+        Columns::Rows(x, _) if !intercept => all = x.into_owned(),
+        Columns::Rows(x, p) => {
+            for i in 0..n {
+                all.push(1.0);
+                all.extend_from_slice(&x[i * p..(i + 1) * p]);
             }
         }
-        Ok(x)
+        Columns::Columns(columns) => {
+            for i in 0..n {
+                all.extend(intercept.then_some(1.0));
+                all.extend(columns.iter().map(|c| c[i]));
+            }
+        }
     }
+    all
 }
 
 fn finish(data: Data) -> Result<Likelihood, Error> {
@@ -268,21 +317,24 @@ fn check(what: &str, values: &[f64], fine: fn(f64) -> bool, rule: &str) -> Resul
     Err(bad_data(format!("{what}[{i}]"), values[i], &bad, values.len(), rule))
 }
 
-/// The same for a matrix of `n` rows: all of it must be finite.
+/// The same for a matrix of `n` rows, all of which must be finite: one slice row by row, or one slice
+/// a column.
 fn check_matrix(
     what: &str,
-    x: &[f64],
+    x: &[&[f64]],
     n: usize,
     label: impl Fn(usize) -> String,
 ) -> Result<(), Error> {
-    if x.iter().all(|x| x.is_finite()) {
+    if x.iter().all(|x| x.iter().all(|x| x.is_finite())) {
         return Ok(());
     }
-    let columns = x.len() / n;
-    let column = |i: usize| (0..columns).find(|&j| !x[i * columns + j].is_finite());
+    let numbers = x.iter().map(|x| x.len()).sum::<usize>();
+    let (columns, wide) = (numbers / n, numbers / n / x.len());
+    let at = |i: usize, j: usize| x[j / wide][i * wide + j % wide];
+    let column = |i: usize| (0..columns).find(|&j| !at(i, j).is_finite());
     let bad: Vec<usize> = (0..n).filter(|&i| column(i).is_some()).collect();
     let (i, j) = bad.first().and_then(|&i| Some((i, column(i)?))).unwrap_or_default();
-    Err(bad_data(format!("{what}[{i}, {}]", label(j)), x[i * columns + j], &bad, n, ""))
+    Err(bad_data(format!("{what}[{i}, {}]", label(j)), at(i, j), &bad, n, ""))
 }
 
 fn bad_data(place: String, value: f64, bad: &[usize], n: usize, rule: &str) -> Error {

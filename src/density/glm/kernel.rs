@@ -2,6 +2,7 @@
 
 use super::dense::Dense;
 use super::grouped::Grouped;
+use super::panels::Panels;
 use crate::autodiff::Primitive;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,8 +50,10 @@ impl Shape {
 #[derive(Debug)]
 pub(super) struct Data {
     pub link: Link,
-    /// Row by row.
+    /// Row by row, for a likelihood with groups; otherwise empty.
     pub x: Vec<f64>,
+    /// The same matrix for a likelihood without groups.
+    pub panels: Panels,
     pub n_columns: usize,
     /// One a row, or none.
     pub offset: Vec<f64>,
@@ -80,39 +83,6 @@ impl Data {
             n_groups: self.n_groups,
             n_slopes: self.n_slopes,
         }
-    }
-}
-
-/// The rows a likelihood looks at now.
-#[derive(Clone, Debug)]
-pub(super) struct Used {
-    /// The rows in use, in that order, or `None` for all.
-    rows: Option<Vec<u32>>,
-    /// `n_data / rows`
-    pub scale: f64,
-    /// The sum of the constants of the rows in use.
-    pub constant: f64,
-    /// How many they are.
-    pub len: usize,
-}
-
-impl Used {
-    pub(super) fn all(data: &Data) -> Used {
-        let constant = data.constants.iter().sum();
-        Used { rows: None, scale: 1.0, constant, len: data.n_rows() }
-    }
-
-    pub(super) fn subsample(&mut self, data: &Data, rows: &[usize]) {
-        let kept = self.rows.get_or_insert_default();
-        kept.clear();
-        kept.extend(rows.iter().map(|&i| i as u32));
-        self.scale = data.n_rows() as f64 / rows.len().max(1) as f64;
-        self.constant = rows.iter().filter_map(|&i| data.constants.get(i)).sum();
-        self.len = rows.len();
-    }
-
-    pub(super) fn row(&self, k: usize) -> usize {
-        self.rows.as_ref().map_or(k, |rows| rows[k] as usize)
     }
 }
 
@@ -152,6 +122,13 @@ impl Node {
     pub(super) fn whole(&mut self) {
         each!(self, node => node.whole());
     }
+
+    pub(super) fn arrange(&mut self, order: &[usize]) -> bool {
+        match self {
+            Node::Dense(node) => node.arrange(order),
+            Node::Grouped(_) => false,
+        }
+    }
 }
 
 impl Primitive for Node {
@@ -161,6 +138,10 @@ impl Primitive for Node {
 
     fn value_grad_lanes(&self, lanes: usize, x: &[f64], out: &mut [f64], grad: &mut [f64]) {
         each!(self, node => node.value_grad_lanes(lanes, x, out, grad));
+    }
+
+    fn value_lanes(&self, lanes: usize, x: &[f64], out: &mut [f64]) {
+        each!(self, node => node.value_lanes(lanes, x, out));
     }
 
     fn grad_lanes(&self, lanes: usize, x: &[f64], grad: &mut [f64]) {
