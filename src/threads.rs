@@ -8,11 +8,12 @@
 
 use std::cell::Cell;
 use std::num::NonZero;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{Builder, Thread, available_parallelism, current, park};
 
 use crate::caught::Caught;
+use crate::clock::Clock;
 use crate::scratch::with_buffer;
 
 /// Work that falls into chunks.
@@ -24,10 +25,12 @@ pub(crate) trait Chunks: Send + Sync + 'static {
 /// What is told with a piece of work.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Order {
-    /// How many points `x` has.
+    /// How many points `x` has, or how many a chunk has.
     pub lanes: usize,
-    /// Whether values are wanted besides gradients.
+    /// Whether values are wanted.
     pub values: bool,
+    /// Whether gradients are.
+    pub gradients: bool,
 }
 
 /// How a piece of work falls into chunks.
@@ -42,7 +45,7 @@ pub(crate) struct Cut {
 }
 
 /// What takes less is not shared: to wake a helper costs about a tenth of this.
-const WORTH_SHARING: f64 = 1e5;
+pub(crate) const WORTH_SHARING: f64 = 1e5;
 
 thread_local! {
     /// How many threads this one may work with, itself included.
@@ -68,6 +71,12 @@ pub(crate) fn allow<R>(threads: usize, f: impl FnOnce() -> R) -> R {
     f()
 }
 
+/// How many threads may share work met now.
+pub(crate) fn allowed() -> usize {
+    MET.set(true);
+    ALLOWED.get()
+}
+
 /// Whether `f` meets work that is shared where it is allowed to be.
 pub(crate) fn meets_shared_work(f: impl FnOnce()) -> bool {
     let before = MET.replace(false);
@@ -85,6 +94,41 @@ pub(crate) fn default_threads() -> usize {
     *CORES.get_or_init(|| available_parallelism().map_or(1, NonZero::get))
 }
 
+/// The least time a point took on one thread, found out at the first evaluations. What is decided by
+/// it changes no number, only who works on it.
+#[derive(Debug, Default)]
+pub(crate) struct Gauge {
+    /// Nanoseconds, as bits.
+    least: AtomicU64,
+    measured: AtomicU64,
+}
+
+impl Gauge {
+    /// About how long so many points take; 0 while that is being found out.
+    pub(crate) fn nanoseconds(&self, points: usize) -> f64 {
+        if self.measured.load(Ordering::Relaxed) < 3 {
+            return 0.0;
+        }
+        f64::from_bits(self.least.load(Ordering::Relaxed)) * points as f64
+    }
+
+    /// Works on so many points on one thread.
+    pub(crate) fn measure<R>(&self, points: usize, work: impl FnOnce() -> R) -> R {
+        let measured = self.measured.load(Ordering::Relaxed);
+        if measured > 2 || points == 0 {
+            return work();
+        }
+        let clock = Clock::start();
+        let result = work();
+        let each = clock.seconds() * 1e9 / points as f64;
+        let before = f64::from_bits(self.least.load(Ordering::Relaxed));
+        let least = if measured == 0 { each } else { each.min(before) };
+        self.least.store(least.to_bits(), Ordering::Relaxed);
+        self.measured.store(measured + 1, Ordering::Relaxed);
+        result
+    }
+}
+
 /// Works on all chunks, and hands what they leave behind to `take`, in their order.
 pub(crate) fn in_chunks<W: Chunks>(
     work: &Arc<W>,
@@ -93,8 +137,7 @@ pub(crate) fn in_chunks<W: Chunks>(
     cut: Cut,
     mut take: impl FnMut(usize, &[f64]),
 ) {
-    MET.set(true);
-    let threads = ALLOWED.get().min(cut.chunks);
+    let threads = allowed().min(cut.chunks);
     if threads < 2 || cut.nanoseconds < WORTH_SHARING {
         return with_buffer(cut.part, |part| {
             for c in 0..cut.chunks {
@@ -110,7 +153,7 @@ pub(crate) fn in_chunks<W: Chunks>(
         own.prepare(work.clone(), order, x, cut);
     }
     crew().offer(&round, threads - 1);
-    round.help();
+    allow(1, || round.help());
     crew().withdraw(&round);
     while round.left.load(Ordering::Acquire) > 0 {
         park();
@@ -273,8 +316,10 @@ mod tests {
     fn run(threads: usize, chunks: usize, nanoseconds: f64) -> Vec<(usize, Vec<f64>)> {
         let mut taken = Vec::new();
         allow(threads, || {
-            let (order, cut) =
-                (Order { lanes: 2, values: true }, Cut { chunks, part: 2, nanoseconds });
+            let (order, cut) = (
+                Order { lanes: 2, values: true, gradients: false },
+                Cut { chunks, part: 2, nanoseconds },
+            );
             in_chunks(&Arc::new(Multiples), order, &[1.0, -0.5], cut, |c, part| {
                 taken.push((c, part.to_vec()));
             });

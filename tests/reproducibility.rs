@@ -160,15 +160,15 @@ fn any_number_of_threads_gives_the_same_bits() {
 
 #[cfg(feature = "parallel")]
 #[test]
-fn rows_shared_among_threads_give_the_same_bits() {
+fn rows_and_draws_shared_among_threads_give_the_same_bits() {
     use elbo::density::{glm, glm::Design};
 
-    // Enough rows, columns and draws that they are shared.
-    let n = 20_000;
+    // Enough work that it is shared: rows of the first and the last, draws of the second.
     let noise = |n: usize, seed: usize| -> Vec<f64> {
         (0..n).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f64 / 1001.5 - 1.0).collect()
     };
     let logistic = || {
+        let n = 20_000;
         let y: Vec<bool> = noise(n, 2).iter().map(|u| *u > 0.2).collect();
         let likelihood = glm::bernoulli_logit(&noise(10 * n, 1), 10, &y).unwrap();
         let mut space = Space::new();
@@ -177,7 +177,7 @@ fn rows_shared_among_threads_give_the_same_bits() {
             density::normals(&z[beta], 0.0, 1.0) + likelihood.log_prob(&z[beta])
         })
     };
-    let grouped = || {
+    let grouped = |n: usize| {
         let group: Vec<usize> = (0..n).map(|i| if i % 4 == 0 { 0 } else { i % 97 }).collect();
         let y: Vec<f64> = noise(n, 3).iter().map(|u| (2.0 * u + 2.0).floor()).collect();
         let likelihood = Design::columns(&[&noise(n, 4)])
@@ -201,16 +201,19 @@ fn rows_shared_among_threads_give_the_same_bits() {
         let q = MeanFieldGaussian::standard(model.dim());
         bits(&fit(model, q, ascent(), options(20, Stop::Budget)).unwrap())
     }
-    let (plain_logistic, plain_grouped) = (run(logistic()), run(grouped()));
+    let (plain_logistic, plain_few, plain_many) =
+        (run(logistic()), run(grouped(8000)), run(grouped(50_000)));
     for threads in [1, 2, 8] {
         let shared = run(logistic().parallel().threads(threads));
         assert_eq!(plain_logistic, shared, "logistic, {threads} threads");
-        let shared = run(grouped().parallel().threads(threads));
-        assert_eq!(plain_grouped, shared, "by group, {threads} threads");
+        let shared = run(grouped(8000).parallel().threads(threads));
+        assert_eq!(plain_few, shared, "few rows by group, {threads} threads");
+        let shared = run(grouped(50_000).parallel().threads(threads));
+        assert_eq!(plain_many, shared, "many rows by group, {threads} threads");
         // the caller's own pool says how many
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let shared = pool.install(|| run(grouped().parallel()));
-        assert_eq!(plain_grouped, shared, "by group, a pool of {threads}");
+        let shared = pool.install(|| run(grouped(8000).parallel()));
+        assert_eq!(plain_few, shared, "few rows by group, a pool of {threads}");
     }
 }
 

@@ -180,6 +180,12 @@ pub trait Primitive: Send + Sync {
         });
     }
 
+    /// Whether it reads so much data of its own that threads had better not each take some of the
+    /// points, as every one would read the data again.
+    fn keeps_together(&self) -> bool {
+        false
+    }
+
     /// Writes `H(x) v`, the Hessian times a vector. The provided method differences the gradient
     /// (central, step `eps^(1/3)` relative to `x` and `v`), good to about 8 digits.
     fn hess_vec(&self, x: &[f64], v: &[f64], out: &mut [f64]) {

@@ -1,22 +1,21 @@
 //! `Parallel`: a batch over threads, with the same bits for any number of them.
 
 use std::mem::take;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::caught::Caught;
-use crate::clock::Clock;
 use crate::model::{Differentiable, Model, Subsample, TwiceDifferentiable};
 use crate::scalar::Scalar;
 use crate::space::Space;
-use crate::threads;
+use crate::threads::{self, Gauge};
 
 /// A model that evaluates a batch on several threads.
 ///
-/// A likelihood that is one node ([`density::glm`](crate::density::glm)) shares its rows, so that
-/// the data are still read once for all draws; the helpers are threads of this library that sleep
-/// while there is no work. Any other model is evaluated in blocks of a fixed number of draws, each
-/// through its own batch method, on the current rayon pool.
+/// A model that is recorded ([`from_fn`](crate::from_fn), [`Autodiff`](crate::Autodiff)) shares its
+/// draws, or, where a likelihood is one node with much data ([`density::glm`](crate::density::glm)),
+/// its rows, so that the data are still read once for all draws; the helpers are threads of this
+/// library that sleep while there is no work. Any other model is evaluated in blocks of a fixed
+/// number of draws, each through its own batch method, on the current rayon pool.
 ///
 /// Chunks of rows and blocks of draws are the same whoever computes them, and what is summed over
 /// them is summed in their order: the numbers do not depend on the number of threads. Work too
@@ -112,37 +111,6 @@ impl<M, T: Scalar> Parallel<M, T> {
 
 /// Nanoseconds of work that are worth the threads of a rayon pool.
 const WORTH_SPREADING: f64 = 3e5;
-
-/// The least time a draw took on one thread, and how often it was measured. What it decides changes
-/// no number, only who computes it.
-#[derive(Debug, Default)]
-struct Gauge {
-    /// Nanoseconds as bits.
-    fastest: AtomicU64,
-    measured: AtomicU64,
-}
-
-impl Gauge {
-    /// Whether so many draws are worth spreading; for that the first batches are not.
-    fn worth(&self, draws: usize) -> bool {
-        let fastest = f64::from_bits(self.fastest.load(Ordering::Relaxed));
-        self.measured.load(Ordering::Relaxed) > 2 && fastest * draws as f64 > WORTH_SPREADING
-    }
-
-    fn measure(&self, draws: usize, work: impl FnOnce()) {
-        let measured = self.measured.load(Ordering::Relaxed);
-        if measured > 2 || draws == 0 {
-            return work();
-        }
-        let clock = Clock::start();
-        work();
-        let each = clock.seconds() * 1e9 / draws as f64;
-        let before = f64::from_bits(self.fastest.load(Ordering::Relaxed));
-        let fastest = if measured == 0 { each } else { each.min(before) };
-        self.fastest.store(fastest.to_bits(), Ordering::Relaxed);
-        self.measured.store(measured + 1, Ordering::Relaxed);
-    }
-}
 
 /// A stretch of the batch: its first draw, how many draws, and what belongs to them. `out`, `grad`
 /// and `parts` are empty where they are not wanted.
@@ -298,7 +266,7 @@ impl<T: Scalar, M> Parallel<M, T> {
     ) {
         let draws = whole.draws;
         let block = self.block(draws);
-        if self.gauge.worth(draws) && self.allowed() > 1 {
+        if self.gauge.nanoseconds(draws) > WORTH_SPREADING && self.allowed() > 1 {
             return spread(true, block, n_theta, whole, work);
         }
         self.gauge.measure(draws, || spread(false, block, n_theta, whole, work));

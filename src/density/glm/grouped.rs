@@ -89,7 +89,7 @@ impl Grouped {
         let Table { shape, rows } = &**table;
         let linear = shape.n_linear() * lanes;
         let layout = Layout::new(shape, rows, lanes);
-        let order = Order { lanes, values: !out.is_empty() };
+        let order = Order { lanes, values: !out.is_empty(), gradients: true };
         grad.fill(0.0);
         out.fill(0.0);
         with_buffer(lanes, |squares| {

@@ -148,6 +148,12 @@ impl Primitive for Node {
         each!(self, node => node.grad_lanes(lanes, x, grad));
     }
 
+    fn keeps_together(&self) -> bool {
+        // More than a core's own cache holds.
+        let Shape { n_rows, n_columns, n_slopes, .. } = self.shape();
+        8 * n_rows * (1 + n_columns + n_slopes) > 1 << 20
+    }
+
     fn hess_vec(&self, x: &[f64], v: &[f64], out: &mut [f64]) {
         each!(self, node => node.hess_vec(x, v, out));
     }

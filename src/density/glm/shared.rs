@@ -38,6 +38,9 @@ impl Primitive for Shared {
     fn value_lanes(&self, lanes: usize, x: &[f64], out: &mut [f64]) {
         self.node().value_lanes(lanes, x, out);
     }
+    fn keeps_together(&self) -> bool {
+        self.node().keeps_together()
+    }
     fn hess_vec(&self, x: &[f64], v: &[f64], out: &mut [f64]) {
         self.node().hess_vec(x, v, out);
     }
