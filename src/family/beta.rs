@@ -1,13 +1,13 @@
 //! `Beta`: independent beta distributions on the unit interval, with exact path gradients.
 
 use rand::Rng;
-use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
 use super::{Divergence, Family, Reparameterized, Scored, Smooth};
 use crate::bijector::Support;
 use crate::error::Error;
 use crate::incomplete_beta::{log_beta, log_kernel, log_sigmoid, quantile, quantile_slopes};
+use crate::noise::fill_normal;
 use crate::special::polygamma;
 
 /// Shapes stay above this.
@@ -176,9 +176,10 @@ impl Family for Beta {
     /// By the quantile, not by rejection, so that one stream of noise gives comparable draws at
     /// different parameters.
     fn sample(&self, rng: &mut dyn Rng, z: &mut [f64]) {
+        fill_normal(rng, z);
         for z in z.chunks_exact_mut(self.dim().max(1)) {
             for (z, (a, b)) in z.iter_mut().zip(self.pairs()) {
-                *z = inside(quantile(a, b, StandardNormal.sample(rng)));
+                *z = inside(quantile(a, b, *z));
             }
         }
     }
