@@ -439,11 +439,12 @@ fn eight_schools(seed: u64) -> Posterior<MeanFieldGaussian> {
 
 #[test]
 fn eight_schools_from_the_fit_to_the_page_and_back() {
-    let posterior = eight_schools(1);
-    // a long Markov chain: tau has mean 3.6 and sd 3.2, of which mean field sees too little
+    let posterior = eight_schools(2);
+    // a long Markov chain: tau has mean 3.6 and sd 3.2, of which mean field sees too little: over
+    // 24 seeds 2.44, which one seed misses by 0.11 (most of it is the few largest draws)
     let tau = posterior.row("tau").unwrap();
     let correction = tau.correction.unwrap();
-    assert!(tau.sd < 2.6 && tau.sd * correction.sd_ratio > 2.8, "{tau:?}");
+    assert!(tau.sd < 2.44 + 5.0 * 0.11 && tau.sd * correction.sd_ratio > 2.8, "{tau:?}");
     assert_eq!(posterior.verdict(), Verdict::UseWithCare);
     let message = posterior.require(Verdict::Good).unwrap_err().to_string();
     assert!(
