@@ -95,7 +95,8 @@ fn main() -> Result<(), Error> {
     })?;
     let bound = exact_elbo(&normal.q, &|u| normal.model.log_joint(&[u]));
     let gap = log_evidence - bound;
-    assert!((gap - 0.003738).abs() < 1e-5);
+    // The best normal in the log odds has mean 0.7559, sd 0.6379 and a gap of 0.0037250.
+    assert!((0.003_724_9..0.003_730).contains(&gap), "{gap}");
     // ANCHOR_END: normal
     let (m, s) = (normal.q.mean()[0], normal.q.sd()[0]);
     println!("{:>15}: N({m:.3}, {s:.3}^2) in the log odds, gap {gap:.5}", "normal");

@@ -140,8 +140,8 @@ fn draws<Q: Family>(q: &Q, seed: u64) -> (Vec<f64>, Vec<f64>) {
 }
 
 /// `log r` at each draw, `r` independent normals in the unconstrained coordinates of each support,
-/// centred on the draws and narrow enough that `r / q` has a variance. `r` is normalized by itself,
-/// so a constant missing from `log q` is seen.
+/// centred on the draws and cut off at two of their sds, so that `r / q` is bounded whatever the
+/// tails of `q`. `r` is normalized by itself, so a constant missing from `log q` is seen.
 fn log_narrow(supports: &[Support], z: &[f64]) -> Result<Vec<f64>, Broken> {
     let d = supports.len();
     let n = z.len() / d.max(1);
@@ -173,7 +173,9 @@ fn log_narrow(supports: &[Support], z: &[f64]) -> Result<Vec<f64>, Broken> {
         let term = |i: usize| {
             let sd = 0.8 / precision[(i, i)].sqrt();
             let x: f64 = u[(i, s)] / sd;
-            -0.5 * x * x - sd.ln() - 0.9189385332046727
+            // ln of the mass within two sds, 0.9544997361036416
+            let inside = if x.abs() < 2.0 { 0.046567912292390164 } else { f64::NEG_INFINITY };
+            -0.5 * x * x - sd.ln() - 0.9189385332046727 + inside
         };
         (0..free_dim).map(term).sum::<f64>() - log_det[s]
     };
