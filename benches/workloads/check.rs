@@ -19,6 +19,13 @@ pub fn gradient(job: &Job, model: &impl Differentiable, plain: &impl Plain) -> R
     let mut grad = vec![0.0; d * draws];
     model.log_joint_grad_batch(&z, &mut out, &mut grad, &mut []);
     plain.log_joint(&z, &mut want);
+    let mut alone = vec![0.0; d * draws];
+    model.grad_batch(&z, draws, &mut alone, &mut []);
+    if let Some(i) = (0..d * draws).find(|&i| grad[i] != alone[i]) {
+        let (with, alone) = (grad[i], alone[i]);
+        let what = format!("entry {i} of the gradients is {with}, and {alone} without the values");
+        return Err(Failure::new(format!("{}: {what}", job.work.name)));
+    }
     for s in 0..draws {
         // sums of up to a million terms in another order
         if (out[s] - want[s]).abs() > 1e-9 * (1.0 + want[s].abs()) {
