@@ -80,7 +80,8 @@ fn point(
 ) -> Result<(), Error> {
     let d = model.dim();
     let ascent = GradientAscent::new(Reparameterization { draws }, Adam::rate(0.01));
-    let options = Options { steps: usize::MAX, stop: Stop::Budget, ..Options::default() };
+    let (steps, stop) = (usize::MAX, Stop::Budget);
+    let options = Options { steps, stop, elbo_every: usize::MAX, ..Options::default() };
     let q = MeanFieldGaussian::new(vec![0.0; d], &vec![0.1; d])?;
     let mut run = Run::new(model.clone(), q, ascent, options)?;
     let (mut least, mut steps) = (f64::INFINITY, 0);

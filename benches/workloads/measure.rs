@@ -71,7 +71,9 @@ where
     A: Ascent<M, Q>,
 {
     let work = &job.work;
-    let options = Options { steps: work.steps, stop: Stop::Budget, ..Options::default() };
+    // Steps that do not know their ELBO, but for twelve: the others evaluate theirs afterwards.
+    let (steps, elbo_every) = (work.steps, work.steps.div_ceil(12));
+    let options = Options { steps, elbo_every, stop: Stop::Budget, ..Options::default() };
     let started = Stopwatch::start();
     let mut run = Run::new(model, q, ascent, options)?;
     let (prepare, _) = started.read();
