@@ -26,4 +26,5 @@ pages! {
     Corrections = "../book/src/corrections.md",
     Checking = "../book/src/11-checking.md",
     Extending = "../book/src/24-extending.md",
+    Performance = "../book/src/performance.md",
 }

@@ -1,0 +1,206 @@
+//! What a step costs: measured lines beside the book, read and put beside the limit of the machine.
+//!
+//! Nothing is timed here. The lines in `book/measured/performance.jsonl` are what the benches and
+//! the peers printed on one machine in one run; this program makes the page's tables and figure of
+//! them, and checks what the page claims.
+
+#[path = "../book/mod.rs"]
+mod book;
+mod limits;
+mod measured;
+
+use std::error::Error;
+use std::fmt::Write;
+
+use book::Figure;
+use limits::Machine;
+use measured::{Lines, Run};
+
+/// A workload, and what is done in it.
+const WORKLOADS: [(&str, &str); 8] = [
+    ("w1", "eight schools by autodiff, 10 unknowns"),
+    ("w2a", "logistic regression, 10 000 x 50"),
+    ("w2b", "logistic regression, 100 000 x 100"),
+    ("w3", "Poisson regression with 388 groups, 781 unknowns"),
+    ("w6a", "Gaussian, full rank, 100 unknowns"),
+    ("w6b", "Gaussian, full rank, 1 000 unknowns"),
+    ("w9_256", "logistic regression, 256 of 1 000 000 rows x 20"),
+    ("w9_1000", "logistic regression, 1 000 of 1 000 000 rows x 20"),
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("What does a step cost, beside the limit of the machine and beside other tools?");
+    let lines = Lines::read(include_str!("../../book/measured/performance.jsonl"))?;
+    let machine = Machine::of(&lines)?;
+    book::fragment("performance_machine", &about(&lines));
+
+    println!("               us a step     best peer           ratio   limit   x limit");
+    let mut table = String::from(
+        "| | workload | µs a step | best peer, µs | ratio | limit, µs | × limit |\n|---|---|---|---|---|---|---|\n",
+    );
+    for (name, what) in WORKLOADS {
+        let ours = lines.step(name, "elbo").ok_or(format!("no line of {name}"))?;
+        let (peer, theirs) = lines.best_peer(name).ok_or(format!("no peer in {name}"))?;
+        let (ratio, limit) = (ours / theirs, machine.limit(name));
+        println!(
+            "{name:8} {:15} {:>12} ({peer:10}) {ratio:7.2} {:>8} {:8.1}",
+            micro(ours),
+            micro(theirs),
+            micro(limit),
+            ours / limit
+        );
+        writeln!(
+            table,
+            "| {name} | {what} | {} | {} ({peer}) | **{ratio:.2}** | {} | {:.1} |",
+            micro(ours),
+            micro(theirs),
+            micro(limit),
+            ours / limit
+        )?;
+    }
+    book::fragment("performance", &table);
+    quality(&lines)?;
+    slopes(&lines)?;
+    pairs(&lines, &machine)?;
+    whole(&lines)?;
+    println!(
+        "OK: cost is linear in rows, draws and unknowns, and no answer to w2 or w9 is 0.1 sd off"
+    );
+    Ok(())
+}
+
+/// Milliseconds as microseconds.
+fn micro(ms: f64) -> String {
+    digits(ms * 1e3)
+}
+
+/// Three digits, no exponent.
+fn digits(x: f64) -> String {
+    let places = (2 - x.log10().floor() as i32).max(0) as usize;
+    format!("{x:.places$}")
+}
+
+/// The machine, the day, and the versions.
+fn about(lines: &Lines) -> String {
+    let of = |key: &str| lines.about(key);
+    format!(
+        "Measured on {}, {}; {}. Peers: {}.",
+        of("date"),
+        of("machine"),
+        of("compiler"),
+        lines.versions().join(", ")
+    )
+}
+
+/// How good the answer is after the same steps, and with the optimizer the library recommends.
+fn quality(lines: &Lines) -> Result<(), Box<dyn Error>> {
+    let mut table = String::from(
+        "| | steps | ELBO | peers' | sd off | peers' | recommended: same steps | more steps |\n|---|---|---|---|---|---|---|---|\n",
+    );
+    for (name, _) in WORKLOADS {
+        let ours = lines.adam(name, "elbo").ok_or(format!("no line of {name}"))?;
+        let peers = lines.peers(name);
+        let range = |of: fn(&Run) -> Option<f64>, places: usize| {
+            let all = || peers.iter().filter_map(of);
+            let (low, high) =
+                (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
+            if peers.len() > 1 && high - low > 0.5 * 0.1f64.powi(places as i32) {
+                format!("{low:.places$} to {high:.places$}")
+            } else {
+                format!("{low:.places$}")
+            }
+        };
+        let (elbos, errors) = (range(|r| r.elbo, 1), range(|r| r.mean_err_sd, 2));
+        let (elbo, error) = (ours.elbo.unwrap_or(f64::NAN), ours.mean_err_sd.unwrap_or(f64::NAN));
+        let by = lines.recommended(name);
+        let off = |r: &Run| r.mean_err_sd.map_or("?".to_string(), |e| format!("{e:.2}"));
+        let same = by.iter().find(|r| r.steps == ours.steps).map_or(String::new(), off);
+        let more = by
+            .iter()
+            .filter(|r| r.steps > ours.steps)
+            .map(|r| format!("{} after {}", off(r), r.steps));
+        let more = more.collect::<Vec<_>>().join(", ");
+        let steps = ours.steps;
+        writeln!(
+            table,
+            "| {name} | {steps} | {elbo:.1} | {elbos} | {error:.2} | {errors} | {same} | {more} |"
+        )?;
+        // ANCHOR: claim
+        if name.starts_with("w2") || name.starts_with("w9") {
+            let best = by.iter().filter_map(|r| r.mean_err_sd).fold(f64::INFINITY, f64::min);
+            assert!(best < 0.1, "{name}: the recommended optimizer is {best} sd off");
+        }
+        // ANCHOR_END: claim
+    }
+    book::fragment("performance_quality", &table);
+    Ok(())
+}
+
+/// Three slopes on logarithmic axes: cost that is linear is a line that rises by one decade a decade.
+fn slopes(lines: &Lines) -> Result<(), Box<dyn Error>> {
+    let mut figure = Figure::new("What a step costs as the problem grows")
+        .axes("rows, draws, unknowns", "CPU milliseconds a step")
+        .log_x()
+        .log_y();
+    for (k, (slope, name)) in [
+        ("rows", "rows (10 columns, 10 draws)"),
+        ("draws", "draws (10 000 rows, 50 columns)"),
+        ("dimension", "unknowns, on the tape (10 draws)"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let points = lines.slope(slope);
+        let (x, y): (Vec<f64>, Vec<f64>) = points.iter().map(|p| (p.x, p.ms)).unzip();
+        let (first, last) = (points.first().ok_or("no slope")?, points.last().ok_or("no slope")?);
+        let ideal: Vec<f64> = x.iter().map(|x| last.ms * x / last.x).collect();
+        figure = figure.dashed("", &x, &ideal).colour(6).line(name, &x, &y).colour(k + 1);
+        figure = figure.points("", &x, &y).colour(k + 1);
+        let growth = (last.ms / first.ms).log10() / (last.x / first.x).log10();
+        println!("{slope:9} times 10: cost times {:.1}", 10f64.powf(growth));
+        // No worse than linear, but for caches: a tenth of a decade a decade.
+        assert!(growth < 1.1, "{slope}: cost grows as the power {growth}");
+    }
+    figure.save_or_check("performance_slopes");
+    Ok(())
+}
+
+/// The small measurements, pair by pair.
+fn pairs(lines: &Lines, machine: &Machine) -> Result<(), Box<dyn Error>> {
+    let mut table = String::from("| | path | ns | per | limit, ns |\n|---|---|---|---|---|\n");
+    let mut before = String::new();
+    for point in &lines.micro() {
+        let (pair, path) = (words(&point.pair), words(&point.path));
+        let limit = machine.limit_of(&point.pair, &point.path).map_or(String::new(), digits);
+        let shown = if pair == before { "" } else { &pair };
+        writeln!(table, "| {shown} | {path} | {} | {} | {limit} |", digits(point.each), point.per)?;
+        before = pair;
+    }
+    book::fragment("performance_pairs", &table);
+    Ok(())
+}
+
+/// How long until there is an answer, and the memory it takes.
+fn whole(lines: &Lines) -> Result<(), Box<dyn Error>> {
+    let mut table = String::from(
+        "| | elbo: process start to answer, s | peers: before the first step, s | elbo: peak MiB | peers' peak MiB |\n|---|---|---|---|---|\n",
+    );
+    for name in ["w1", "w2a", "w2b", "w3"] {
+        let ours = lines.adam(name, "elbo").ok_or(format!("no line of {name}"))?;
+        let peers = lines.peers(name);
+        let list = |of: fn(&Run) -> Option<f64>, places: usize| {
+            let each =
+                peers.iter().filter_map(|p| Some(format!("{:.places$} ({})", of(p)?, p.peer)));
+            each.collect::<Vec<_>>().join(", ")
+        };
+        let (seconds, peak) = (ours.answer_s.unwrap_or(f64::NAN), ours.peak_mb.unwrap_or(f64::NAN));
+        let (first, peaks) = (list(|r| r.first_s, 1), list(|r| r.peak_mb, 0));
+        writeln!(table, "| {name} | {seconds:.2} | {first} | {peak:.0} | {peaks} |")?;
+    }
+    book::fragment("performance_whole", &table);
+    Ok(())
+}
+
+fn words(name: &str) -> String {
+    name.replace('_', " ")
+}
