@@ -79,6 +79,9 @@ impl Subsample for Logistic {
     fn arrange(&mut self, order: &[usize]) -> bool {
         self.likelihood.arrange(order)
     }
+    fn keeps_formula(&self) -> bool {
+        true
+    }
 }
 
 /// The plain formula, over some rows or, where `rows` is empty, all.
