@@ -11,10 +11,11 @@ use super::residual::{Noise, Rows, Sums, Want, residuals};
 use crate::autodiff::Primitive;
 use crate::scratch::with_buffer;
 use crate::simd::dispatch;
+use crate::threads::{Chunks, Cut, Order, in_chunks};
 
 /// Panels that are summed up on their own, the sums being added in order: what is added up does not
-/// depend on how many chunks are worked on at the same time.
-const CHUNK: usize = 512;
+/// depend on how many chunks are worked on at the same time. Ten thousand rows are eight chunks.
+const CHUNK: usize = 160;
 
 /// Panels of a block at most: its slopes, at ten points, stay in a core's first cache.
 const BLOCK: usize = 32;
@@ -49,6 +50,55 @@ impl Table {
         self.constants.gather(&from.constants, rows);
     }
 
+    /// All of its panels.
+    fn all(&self) -> Which<'static> {
+        Which::UpTo(self.n_rows.div_ceil(8))
+    }
+
+    /// Writes `part`: the gradient of the chunk that begins with panel `from` of those that are
+    /// meant, coefficient by coefficient, and the sums of each point.
+    #[expect(clippy::too_many_arguments, reason = "what a chunk is told")]
+    fn add_up(
+        &self,
+        link: Link,
+        want: Want,
+        lanes: usize,
+        packed: &[f64],
+        noise: Noise<'_>,
+        which: Which<'_>,
+        from: usize,
+        part: &mut [f64],
+    ) {
+        let p = self.x.n_columns();
+        let pulled = pulled(want, lanes);
+        let block = (BLOCK_NUMBERS / (8 * p.max(1))).clamp(4, BLOCK);
+        let count = block * lanes + p * pulled + 3 * lanes;
+        with_buffer(room_for(count), |buffer| {
+            let (eta, all) = aligned(buffer, count).split_at_mut(block * lanes);
+            let (grad, sums) = all.split_at_mut(p * pulled);
+            let to = which.len().min(from + CHUNK);
+            dispatch(Chunk {
+                table: self,
+                which,
+                from,
+                to,
+                block,
+                link,
+                want,
+                lanes,
+                pulled,
+                packed,
+                noise,
+                eta,
+                grad: &mut *grad,
+                sums: sums.as_chunks_mut::<3>().0,
+            });
+            for (part, eight) in part.iter_mut().zip(grad.iter().chain(&*sums)) {
+                *part = sum(eight);
+            }
+        });
+    }
+
     /// The number of the last panel, and which of its rows there are.
     fn last(&self) -> (usize, Eight) {
         let last = self.n_rows.div_ceil(8).saturating_sub(1);
@@ -56,11 +106,18 @@ impl Table {
     }
 }
 
+/// All rows there are, and what links them to the predictor.
+#[derive(Clone, Debug)]
+struct Whole {
+    link: Link,
+    table: Table,
+}
+
 /// A likelihood over the rows it looks at now.
 #[derive(Clone, Debug)]
 pub(super) struct Dense {
     shape: Shape,
-    table: Arc<Table>,
+    whole: Arc<Whole>,
     /// Which row of the beginning each row is; empty for all in order.
     arranged: Arc<Vec<u32>>,
     /// Whether only the rows of the subset are in use.
@@ -80,6 +137,30 @@ struct Subset {
     /// Other rows, and their copies.
     rows: Vec<u32>,
     copies: Table,
+}
+
+impl Chunks for Whole {
+    fn chunk(&self, order: Order, inputs: &[f64], c: usize, part: &mut [f64]) {
+        let Order { lanes, values, gradients } = order;
+        let want = match (values, gradients) {
+            (true, true) => Want::Both,
+            (true, false) => Want::Values,
+            _ => Want::Gradients,
+        };
+        let (packed, sd) = inputs.split_at(self.table.x.n_columns() * lanes);
+        let noise = Noise { sd, turn: 0.0 };
+        let which = self.table.all();
+        self.table.add_up(self.link, want, lanes, packed, noise, which, c * CHUNK, part);
+    }
+}
+
+/// How many points have a gradient that is summed up.
+fn pulled(want: Want, lanes: usize) -> usize {
+    match want {
+        Want::Values => 0,
+        Want::Product => 1,
+        Want::Gradients | Want::Both => lanes,
+    }
 }
 
 impl Dense {
@@ -103,7 +184,7 @@ impl Dense {
         };
         let mut node = Dense {
             shape,
-            table: Arc::new(table),
+            whole: Arc::new(Whole { link: data.link, table }),
             arranged: Arc::default(),
             partly: false,
             subset: Box::default(),
@@ -134,9 +215,9 @@ impl Dense {
             }
             rest = &rest[if run.is_some() { 8 } else { 1 }..];
         }
-        some.copies.gather(&self.table, &some.rows);
+        some.copies.gather(&self.whole.table, &some.rows);
         self.scale = self.shape.n_rows as f64 / rows.len().max(1) as f64;
-        let constants = self.table.constants.eights();
+        let constants = self.whole.table.constants.eights();
         let whole = some.panels.iter().filter_map(|&q| constants.get(q as usize));
         self.constant = sum_of(whole) + sum_of(some.copies.constants.eights());
     }
@@ -144,7 +225,7 @@ impl Dense {
     pub(super) fn whole(&mut self) {
         self.partly = false;
         self.scale = 1.0;
-        self.constant = sum_of(self.table.constants.eights());
+        self.constant = sum_of(self.whole.table.constants.eights());
     }
 
     /// Row `i` becomes the one that was row `order[i]` at the beginning.
@@ -166,7 +247,7 @@ impl Dense {
                 Some(i) => from.push(i),
             }
         }
-        Arc::make_mut(&mut self.table).each().into_iter().for_each(|p| p.permute(&from));
+        Arc::make_mut(&mut self.whole).table.each().into_iter().for_each(|p| p.permute(&from));
         self.arranged = Arc::new(order.iter().map(|&i| i as u32).collect());
         self.whole();
         true
@@ -180,17 +261,6 @@ impl Dense {
         self.subset().map_or(self.shape.n_rows, |some| 8 * some.panels.len() + some.rows.len())
     }
 
-    /// All that is in use: tables, and which of their panels.
-    fn parts(&self) -> impl Iterator<Item = (&Table, Which<'_>)> {
-        let all = |table: &Table| Which::UpTo(table.n_rows.div_ceil(8));
-        let whole = match self.subset() {
-            None => all(&self.table),
-            Some(some) => Which::These(&some.panels),
-        };
-        let copies = self.subset().map(|some| (&some.copies, all(&some.copies)));
-        std::iter::once((&*self.table, whole)).chain(copies)
-    }
-
     /// Adds what the rows in use give to `grad`, coefficient by coefficient (one point out of two for
     /// a product), and returns the sums of each point in `sums`.
     fn add_up(
@@ -202,50 +272,46 @@ impl Dense {
         grad: &mut [f64],
         sums: &mut [[f64; 3]],
     ) {
-        let p = self.shape.n_columns;
-        let pulled = match want {
-            Want::Values => 0,
-            Want::Product => 1,
-            Want::Gradients | Want::Both => lanes,
+        let (p, link) = (self.shape.n_columns, self.shape.link);
+        let slopes = p * pulled(want, lanes);
+        let mut add = |part: &[f64]| {
+            let (partial, partial_sums) = part.split_at(slopes);
+            grad.iter_mut().zip(partial).for_each(|(grad, partial)| *grad += partial);
+            let totals = sums.as_flattened_mut().iter_mut();
+            totals.zip(partial_sums).for_each(|(total, partial)| *total += partial);
         };
-        let block = (BLOCK_NUMBERS / (8 * p.max(1))).clamp(4, BLOCK);
-        let room = room_for(block * lanes + p * pulled + 3 * lanes);
-        with_buffer(p * lanes, |packed| {
+        let size = slopes + 3 * lanes;
+        with_buffer(p * lanes + noise.sd.len(), |inputs| {
+            let (packed, sd) = inputs.split_at_mut(p * lanes);
             pack(coefficients, lanes, packed);
-            with_buffer(room, |buffer| {
-                let all = aligned(buffer, block * lanes + p * pulled + 3 * lanes);
-                let (eta, all) = all.split_at_mut(block * lanes);
-                let (partial, partial_sums) = all.split_at_mut(p * pulled);
-                let partial_sums = partial_sums.as_chunks_mut::<3>().0;
-                for (table, which) in self.parts() {
+            sd.copy_from_slice(noise.sd);
+            let mut alone = |table: &Table, which: Which<'_>| {
+                let (packed, sd) = inputs.split_at(p * lanes);
+                let noise = Noise { sd, turn: noise.turn };
+                with_buffer(size, |part| {
                     for from in (0..which.len()).step_by(CHUNK) {
-                        dispatch(Chunk {
-                            table,
-                            which,
-                            from,
-                            to: which.len().min(from + CHUNK),
-                            block,
-                            link: self.shape.link,
-                            want,
-                            lanes,
-                            pulled,
-                            packed,
-                            noise,
-                            eta: &mut *eta,
-                            grad: &mut *partial,
-                            sums: &mut *partial_sums,
-                        });
-                        for (grad, partial) in grad.iter_mut().zip(&*partial) {
-                            *grad += sum(partial);
-                        }
-                        for (sums, partial) in sums.iter_mut().zip(&*partial_sums) {
-                            for (total, partial) in sums.iter_mut().zip(partial) {
-                                *total += sum(partial);
-                            }
-                        }
+                        table.add_up(link, want, lanes, packed, noise, which, from, part);
+                        add(part);
                     }
+                });
+            };
+            match self.subset() {
+                Some(some) => {
+                    alone(&self.whole.table, Which::These(&some.panels));
+                    alone(&some.copies, some.copies.all());
                 }
-            });
+                None if want == Want::Product => alone(&self.whole.table, self.whole.table.all()),
+                None => {
+                    let values = matches!(want, Want::Values | Want::Both);
+                    let gradients = matches!(want, Want::Gradients | Want::Both);
+                    let order = Order { lanes, values, gradients };
+                    let chunks = self.whole.table.all().len().div_ceil(CHUNK);
+                    let points = (self.shape.n_rows * lanes) as f64;
+                    let nanoseconds = points * (1.0 + 0.04 * p as f64);
+                    let cut = Cut { chunks, part: size, nanoseconds };
+                    in_chunks(&self.whole, order, inputs, cut, |_, part| add(part));
+                }
+            }
         });
     }
 
