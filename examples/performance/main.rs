@@ -63,6 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     slopes(&lines)?;
     pairs(&lines, &machine)?;
     whole(&lines)?;
+    threads(&lines)?;
     println!(
         "OK: cost is linear in rows, draws and unknowns, and no answer to w2 or w9 is 0.1 sd off"
     );
@@ -198,6 +199,19 @@ fn whole(lines: &Lines) -> Result<(), Box<dyn Error>> {
         writeln!(table, "| {name} | {seconds:.2} | {first} | {peak:.0} | {peaks} |")?;
     }
     book::fragment("performance_whole", &table);
+    Ok(())
+}
+
+/// Milliseconds on the clock with one thread and with two, the second core being idle.
+fn threads(lines: &Lines) -> Result<(), Box<dyn Error>> {
+    let mut table =
+        String::from("| | one thread, ms a step | two threads | faster |\n|---|---|---|---|\n");
+    for name in ["w2a", "w2b", "w3"] {
+        let ms = |n: u64| lines.with_threads(name, n).ok_or(format!("no line of {name}"));
+        let (one, two) = (ms(1)?, ms(2)?);
+        writeln!(table, "| {name} | {} | {} | {:.2} |", digits(one), digits(two), one / two)?;
+    }
+    book::fragment("performance_threads", &table);
     Ok(())
 }
 

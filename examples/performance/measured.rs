@@ -121,6 +121,12 @@ impl Lines {
         runs
     }
 
+    /// Milliseconds on the clock that a step takes with so many threads.
+    pub fn with_threads(&self, workload: &str, threads: u64) -> Option<f64> {
+        let is = |l: &&Value| l["two_threads"] == workload && l["threads_used"] == threads;
+        self.0.iter().find(is).and_then(|l| l["wall_ms_step"].as_f64())
+    }
+
     /// The points of a slope, from small to large.
     pub fn slope(&self, name: &str) -> Vec<Point> {
         let points = self.0.iter().filter(|l| l["slope"] == name);

@@ -472,3 +472,26 @@ fn sum(a: &Eight) -> f64 {
 fn sum_of<'a>(eights: impl IntoIterator<Item = &'a Eight>) -> f64 {
     eights.into_iter().map(sum).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Subsample;
+    use crate::density::glm::Design;
+    use crate::threads::meets_shared_work;
+
+    #[test]
+    fn rows_are_shared_among_threads_and_those_of_a_subsample_are_not() {
+        let x: Vec<f64> = (0..6_000).map(|i| f64::from(i % 13) - 6.0).collect();
+        let y: Vec<bool> = (0..2_000).map(|i| i % 3 == 0).collect();
+        let shares = |rows: Option<&[usize]>| {
+            let mut likelihood = Design::rows(&x, 3).bernoulli_logit(&y).expect("a matrix");
+            if let Some(rows) = rows {
+                likelihood.subsample(rows);
+            }
+            let beta = [0.1; 3];
+            meets_shared_work(|| assert!(likelihood.log_prob(&beta) < 0.0))
+        };
+        assert!(shares(None));
+        assert!(!shares(Some(&[0, 5, 9])));
+    }
+}
