@@ -1,10 +1,13 @@
 //! Models whose moves are exact: fitted by `EStep` and `MStep` in the loop that fits everything else.
 
+pub(crate) mod choose;
 pub(crate) mod components;
+pub mod discrete_mixture;
 pub mod factor_analysis;
 pub mod gaussian_mixture;
 pub mod linear_regression;
 pub mod normal;
 pub mod state_space;
 
+pub use discrete_mixture::{BayesianDiscreteMixture, DiscreteMixture};
 pub use gaussian_mixture::{Covariance, GaussianMixture};

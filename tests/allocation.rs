@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use elbo::data::{OLD_FAITHFUL, Observations};
-use elbo::models::{Covariance, GaussianMixture};
+use elbo::models::{Covariance, DiscreteMixture, GaussianMixture};
 use elbo::{
     Adam, AdamW, Affine, Ascent, Averaged, Beta, ClipNorm, ClipValue, Differentiable, DoWG, EStep,
     Family, FullRankGaussian, GradientAscent, LowRankGaussian, MStep, MeanFieldGaussian, Model,
@@ -181,6 +181,22 @@ fn expectation_maximization() {
         // the first step makes room for the points that are looked ahead from
         allocates_nothing(model, q, Squarem::new((EStep, MStep)));
     }
+}
+
+#[test]
+fn discrete_mixtures() {
+    use elbo::models::discrete_mixture::Column;
+    let cells = (0..3 * 400).map(|i| f64::from((i * i / 7 % 11 > 4) as u8)).collect();
+    let data = Observations::new(cells, 3).expect("numbers");
+    let columns = [Column::Binary, Column::Levels(3), Column::Count];
+    let model = DiscreteMixture::new(data, 2, &columns).expect("cells of their kinds");
+    let q = model.labels();
+    allocates_nothing(model.clone(), q.clone(), (EStep, MStep));
+    allocates_nothing(model.clone(), q, Squarem::new((EStep, MStep)));
+    let model = model.bayesian();
+    let q = model.start(0);
+    allocates_nothing(model.clone(), q.clone(), EStep);
+    allocates_nothing(model, q, Squarem::new(EStep));
 }
 
 #[test]

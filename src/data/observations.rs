@@ -149,7 +149,27 @@ impl Observations {
 
     /// An error about the first number for which `bad` holds, and how many rows have one.
     fn refuse(&self, bad: impl Fn(f64) -> bool) -> Result<(), Error> {
-        let hit = |row: &[f64]| row.iter().position(|&x| bad(x));
+        self.refuse_cells(|_, x| bad(x), |_, rows| format!("Drop or impute {rows}"))
+    }
+
+    /// Refuses cells of column `j` for which `fine(j, x)` does not hold; `must(j)` says what such a
+    /// cell must be. What is missing passes.
+    pub(crate) fn expect_cells(
+        &self,
+        fine: impl Fn(usize, f64) -> bool,
+        must: impl Fn(usize) -> String,
+    ) -> Result<(), Error> {
+        let remedy = |j, rows: &str| format!("A cell here must be {}: recode {rows}", must(j));
+        self.refuse_cells(|j, x| !x.is_nan() && !fine(j, x), remedy)
+    }
+
+    /// The same with what to do, given the column and the rows.
+    fn refuse_cells(
+        &self,
+        bad: impl Fn(usize, f64) -> bool,
+        remedy: impl Fn(usize, &str) -> String,
+    ) -> Result<(), Error> {
+        let hit = |row: &[f64]| row.iter().enumerate().position(|(j, &x)| bad(j, x));
         let mut rows = self.rows().enumerate().filter_map(|(i, row)| hit(row).map(|j| (i, j)));
         let Some((i, j)) = rows.next() else { return Ok(()) };
         const SHOWN: usize = 5;
@@ -163,14 +183,12 @@ impl Observations {
         }
         let more = if count > SHOWN { ", ..." } else { "" };
         let plural = if count == 1 { "row" } else { "rows" };
+        let rows = format!("{plural} {}{more} (rows count from 0).", shown.join(", "));
         Err(Error::Data {
             place: format!("data[{i}, {}]", self.label(j)),
             value: self.row(i)[j].to_string(),
             count: format!(" ({count} of {} rows)", self.len()),
-            remedy: format!(
-                "Drop or impute {plural} {}{more} (rows count from 0).",
-                shown.join(", ")
-            ),
+            remedy: remedy(j, &rows),
         })
     }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::triangle;
 
 pub(crate) use moments::Moments;
-pub(crate) use pass::{labels, moments};
+pub(crate) use pass::{chunk, each_chunk, labels, moments};
 pub(crate) use rows::Rows;
 
 /// What a factor looks like.

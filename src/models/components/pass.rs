@@ -13,7 +13,7 @@ const CHUNKS: usize = 64;
 
 /// Rows in a chunk: a function of their number alone, so that sums have the same bits on any
 /// number of threads.
-fn chunk(n: usize) -> usize {
+pub(crate) fn chunk(n: usize) -> usize {
     n.div_ceil(CHUNKS).max(CHUNK).next_multiple_of(BLOCK)
 }
 
@@ -50,8 +50,13 @@ pub(crate) fn moments(components: &Components, rows: Rows<'_>, out: &mut Moments
     });
 }
 
+/// Does the work of each chunk, whose sums are `len` numbers of `parts`.
 #[cfg(feature = "parallel")]
-fn each_chunk(parts: &mut [f64], len: usize, work: &(impl Fn((usize, &mut [f64])) + Sync)) {
+pub(crate) fn each_chunk(
+    parts: &mut [f64],
+    len: usize,
+    work: &(impl Fn((usize, &mut [f64])) + Sync),
+) {
     use rayon::iter::{IndexedParallelIterator, ParallelIterator};
     use rayon::slice::ParallelSliceMut;
     if parts.len() == len {
@@ -60,8 +65,9 @@ fn each_chunk(parts: &mut [f64], len: usize, work: &(impl Fn((usize, &mut [f64])
     parts.par_chunks_exact_mut(len).enumerate().for_each(work);
 }
 
+/// Does the work of each chunk, whose sums are `len` numbers of `parts`.
 #[cfg(not(feature = "parallel"))]
-fn each_chunk(parts: &mut [f64], len: usize, work: &impl Fn((usize, &mut [f64]))) {
+pub(crate) fn each_chunk(parts: &mut [f64], len: usize, work: &impl Fn((usize, &mut [f64]))) {
     parts.chunks_exact_mut(len).enumerate().for_each(work);
 }
 

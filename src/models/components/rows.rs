@@ -21,7 +21,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Row `i` of these, and how much it counts.
-    fn get(&self, i: usize) -> (&'a [f64], f64) {
+    pub(crate) fn get(&self, i: usize) -> (&'a [f64], f64) {
         let i = self.some.map_or(i, |some| some[i]);
         (self.data.row(i), self.data.weight(i))
     }

@@ -22,6 +22,16 @@ pub struct Criteria {
     pub entropy: f64,
 }
 
+impl Criteria {
+    /// From the log likelihood, the entropy of the labels, how many numbers are free, and `n`.
+    pub(crate) fn new(log_likelihood: f64, entropy: f64, n_parameters: usize, n: f64) -> Criteria {
+        let p = n_parameters as f64;
+        let bic = p * n.ln() - 2.0 * log_likelihood;
+        let aic = 2.0 * (p - log_likelihood);
+        Criteria { log_likelihood, n_parameters, aic, bic, icl: bic + 2.0 * entropy, entropy }
+    }
+}
+
 impl GaussianMixture {
     /// `p`: weights less one, means, and covariances.
     ///
@@ -51,16 +61,7 @@ impl GaussianMixture {
         components::moments(&self.components, Rows::new(&self.data, None), &mut moments);
         let log_likelihood = moments.log_normalizer;
         let entropy = (log_likelihood - self.components.expected_log_rho(&moments)).max(0.0);
-        let p = self.n_parameters() as f64;
-        let bic = p * self.data.total_weight().ln() - 2.0 * log_likelihood;
-        Criteria {
-            log_likelihood,
-            n_parameters: self.n_parameters(),
-            aic: 2.0 * (p - log_likelihood),
-            bic,
-            icl: bic + 2.0 * entropy,
-            entropy,
-        }
+        Criteria::new(log_likelihood, entropy, self.n_parameters(), self.data.total_weight())
     }
 }
 

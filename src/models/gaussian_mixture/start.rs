@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Covariance, GaussianMixture};
 use crate::error::Error;
+use crate::models::choose::pick;
 use crate::noise::{Purpose, stream};
 use crate::triangle;
 
@@ -293,15 +294,4 @@ impl Sample {
 
 fn distance(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
-}
-
-/// A number drawn in proportion to its weight; the first where all are zero.
-fn pick(weights: &[f64], rng: &mut dyn Rng) -> usize {
-    let total: f64 = weights.iter().sum();
-    let mut left = rng.random::<f64>() * total;
-    let hit = weights.iter().position(|w| {
-        left -= w;
-        left < 0.0
-    });
-    hit.unwrap_or(0)
 }
