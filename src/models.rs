@@ -1,5 +1,6 @@
 //! Models whose moves are exact: fitted by `EStep` and `MStep` in the loop that fits everything else.
 
+pub mod bayesian_mixture;
 pub(crate) mod choose;
 pub(crate) mod components;
 pub mod discrete_mixture;
@@ -9,5 +10,6 @@ pub mod linear_regression;
 pub mod normal;
 pub mod state_space;
 
+pub use bayesian_mixture::BayesianMixture;
 pub use discrete_mixture::{BayesianDiscreteMixture, DiscreteMixture};
 pub use gaussian_mixture::{Covariance, GaussianMixture};

@@ -9,7 +9,8 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use elbo::data::{OLD_FAITHFUL, Observations};
-use elbo::models::{Covariance, DiscreteMixture, GaussianMixture};
+use elbo::models::bayesian_mixture::Weights;
+use elbo::models::{BayesianMixture, Covariance, DiscreteMixture, GaussianMixture};
 use elbo::{
     Adam, AdamW, Affine, Ascent, Averaged, Beta, ClipNorm, ClipValue, Differentiable, DoWG, EStep,
     Family, FullRankGaussian, GradientAscent, LowRankGaussian, MStep, MeanFieldGaussian, Model,
@@ -179,7 +180,14 @@ fn expectation_maximization() {
         let q = model.labels();
         allocates_nothing(model.clone(), q.clone(), (EStep, MStep));
         // the first step makes room for the points that are looked ahead from
-        allocates_nothing(model, q, Squarem::new((EStep, MStep)));
+        allocates_nothing(model.clone(), q, Squarem::new((EStep, MStep)));
+        for weights in [Weights::Dirichlet, Weights::StickBreaking] {
+            let model = BayesianMixture::of(model.clone()).and_then(|m| m.with_weights(weights));
+            let model = model.expect("the data make a prior");
+            let q = model.posterior();
+            allocates_nothing(model.clone(), q.clone(), EStep);
+            allocates_nothing(model, q, Squarem::new(EStep));
+        }
     }
 }
 

@@ -122,3 +122,15 @@ impl Components {
             .sum()
     }
 }
+
+/// Writes the inverse of a lower triangle.
+pub(crate) fn invert(dim: usize, l: &[f64], out: &mut [f64]) {
+    let at = |i: usize, j: usize| triangle::len(i) + j;
+    for j in 0..dim {
+        out[at(j, j)] = 1.0 / l[at(j, j)];
+        for i in j + 1..dim {
+            let sum: f64 = (j..i).map(|m| l[at(i, m)] * out[at(m, j)]).sum();
+            out[at(i, j)] = -sum / l[at(i, i)];
+        }
+    }
+}

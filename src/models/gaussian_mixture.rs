@@ -137,6 +137,16 @@ impl GaussianMixture {
         &self.data
     }
 
+    /// The same, to be kept along.
+    pub(in crate::models) fn shared(&self) -> &Arc<Observations> {
+        &self.data
+    }
+
+    /// The prior, if there is one.
+    pub fn prior(&self) -> Option<&Prior> {
+        self.prior.as_ref().map(|checked| &checked.prior)
+    }
+
     /// How the covariances are restricted.
     pub fn covariance_kind(&self) -> Covariance {
         self.covariance

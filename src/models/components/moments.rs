@@ -46,7 +46,8 @@ impl Moments {
         }
     }
 
-    fn shape(&self) -> Shape {
+    /// That of the second moments.
+    pub(crate) fn shape(&self) -> Shape {
         self.shape.unwrap_or(Shape::Diagonal)
     }
 

@@ -28,19 +28,19 @@ use crate::scratch::with_buffer;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Labels {
     #[serde(skip)]
-    pub(super) data: Option<Arc<Observations>>,
+    pub(in crate::models) data: Option<Arc<Observations>>,
     n: usize,
-    pub(super) components: Components,
-    pub(super) moments: Moments,
+    pub(in crate::models) components: Components,
+    pub(in crate::models) moments: Moments,
     /// Of the rows that made the moments.
     #[serde(with = "lossless::one")]
-    pub(super) entropy: f64,
+    pub(in crate::models) entropy: f64,
     #[serde(skip)]
     pub(super) fresh: Moments,
 }
 
 impl Labels {
-    pub(super) fn new(data: Arc<Observations>, components: Components) -> Labels {
+    pub(in crate::models) fn new(data: Arc<Observations>, components: Components) -> Labels {
         let n = data.len();
         let (moments, fresh) = Default::default();
         Labels { data: Some(data), n, components, moments, entropy: f64::NAN, fresh }

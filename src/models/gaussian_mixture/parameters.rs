@@ -3,7 +3,7 @@
 use super::Covariance;
 use crate::bijector::Support;
 use crate::data::Observations;
-use crate::models::components::{Components, Shape};
+use crate::models::components::{Components, Shape, invert};
 use crate::triangle;
 
 /// `ln(2 pi)`
@@ -219,18 +219,6 @@ impl Parameters {
             }
             let constant = self.weights[k].ln() - self.log_det(k);
             out.constant[k] = constant - 0.5 * dim as f64 * LN_2PI;
-        }
-    }
-}
-
-/// Writes the inverse of a lower triangle.
-fn invert(dim: usize, l: &[f64], out: &mut [f64]) {
-    let at = |i: usize, j: usize| triangle::len(i) + j;
-    for j in 0..dim {
-        out[at(j, j)] = 1.0 / l[at(j, j)];
-        for i in j + 1..dim {
-            let sum: f64 = (j..i).map(|m| l[at(i, m)] * out[at(m, j)]).sum();
-            out[at(i, j)] = -sum / l[at(i, i)];
         }
     }
 }

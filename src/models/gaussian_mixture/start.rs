@@ -43,7 +43,7 @@ impl GaussianMixture {
     }
 
     /// Start `index` of those of a seed.
-    pub(super) fn started_at(
+    pub(in crate::models) fn started_at(
         mut self,
         start: Start,
         seed: u64,

@@ -1,0 +1,57 @@
+//! The whole fit in one call: coordinate ascent from several starts, sped up, the best kept.
+
+use super::{BayesianMixture, MixturePosterior};
+use crate::ascent::{EStep, Squarem};
+use crate::error::Error;
+use crate::fit::{Fit, Options, fit};
+use crate::models::gaussian_mixture::Search;
+use crate::restarts::{Restarted, restarts};
+
+/// How many rows a signature looks at.
+const LOOKED: usize = 200;
+
+impl BayesianMixture {
+    /// Coordinate ascent from ten starts by k-means++, the best kept: `fit` with [`Squarem`] of
+    /// [`EStep`] from each, by [`restarts`].
+    ///
+    /// ```
+    /// use elbo::data::{OLD_FAITHFUL, Observations};
+    /// use elbo::models::BayesianMixture;
+    /// let data = Observations::new(OLD_FAITHFUL.iter().flatten().copied().collect(), 2)?;
+    /// let best = BayesianMixture::new(data, 6)?.fit(1)?;
+    /// // there are short eruptions and long ones; the other components have emptied
+    /// assert_eq!(best.fit.q.occupied().len(), 2);
+    /// println!("{best}"); // what became of each start
+    /// # Ok::<(), elbo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`BayesianMixture::fit_with`].
+    pub fn fit(&self, seed: u64) -> Result<Restarted<BayesianMixture, MixturePosterior>, Error> {
+        let search = Search::default();
+        let options = Options { seed, ..search.options };
+        self.fit_with(&Search { options, ..search })
+    }
+
+    /// The same with other settings.
+    ///
+    /// # Errors
+    /// The first start's error where none came to an end.
+    pub fn fit_with(
+        &self,
+        search: &Search,
+    ) -> Result<Restarted<BayesianMixture, MixturePosterior>, Error> {
+        let seed = search.options.seed;
+        let one = |start: usize| {
+            let mixture = self.mixture.clone().started_at(search.start, seed, start as u64)?;
+            let model = BayesianMixture { mixture, ..self.clone() };
+            let q = model.posterior();
+            fit(model, q, Squarem::new(EStep), search.options.clone())
+        };
+        let step = self.data().len().div_ceil(LOOKED);
+        let signature = |fit: &Fit<BayesianMixture, MixturePosterior>| {
+            self.data().rows().step_by(step).map(|x| fit.q.log_density(x)).collect()
+        };
+        restarts(search.starts, one, signature)
+    }
+}
