@@ -7,9 +7,11 @@ pub mod discrete_mixture;
 pub mod factor_analysis;
 pub mod gaussian_mixture;
 pub mod linear_regression;
+pub mod logistic_regression;
 pub mod normal;
 pub mod state_space;
 
 pub use bayesian_mixture::BayesianMixture;
 pub use discrete_mixture::{BayesianDiscreteMixture, DiscreteMixture};
 pub use gaussian_mixture::{Covariance, GaussianMixture};
+pub use logistic_regression::LogisticRegression;

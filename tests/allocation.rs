@@ -208,6 +208,17 @@ fn discrete_mixtures() {
 }
 
 #[test]
+fn logistic_regression() {
+    use elbo::models::LogisticRegression;
+    let x: Vec<f64> = (0..600).map(|i| (i * 37 % 101) as f64 / 50.0 - 1.0).collect();
+    let y: Vec<f64> = x.chunks_exact(3).map(|x| f64::from(u8::from(x[0] > x[1]))).collect();
+    let model = LogisticRegression::new(&x, 3, &y, 1.0).expect("fine");
+    let q = model.start();
+    allocates_nothing(model.clone(), q.clone(), EStep);
+    allocates_nothing(model, q, Squarem::new(EStep));
+}
+
+#[test]
 fn families() {
     let q = || FullRankGaussian::standard(10);
     let dowg = || Averaged::new(DoWG::new());

@@ -8,6 +8,7 @@ mod discrete_mixture;
 mod factor_analysis;
 mod gaussian_mixture;
 mod linear_regression;
+mod logistic_regression;
 mod moves;
 mod normal;
 mod state_space;
