@@ -5,6 +5,7 @@ mod book;
 mod coin;
 mod custom_family;
 mod diagnose;
+mod em_vs_vb;
 mod faces;
 mod gradients;
 mod identity;
@@ -27,6 +28,7 @@ fn main() -> Result<(), elbo::Error> {
     stopping::solutions()?;
     minibatch::solutions()?;
     meanfield::solutions()?;
+    em_vs_vb::solutions()?;
     println!("OK: every solution holds");
     Ok(())
 }
