@@ -13,5 +13,6 @@ pub mod state_space;
 
 pub use bayesian_mixture::BayesianMixture;
 pub use discrete_mixture::{BayesianDiscreteMixture, DiscreteMixture};
+pub use factor_analysis::{BayesianFactors, FactorAnalysis};
 pub use gaussian_mixture::{Covariance, GaussianMixture};
 pub use logistic_regression::LogisticRegression;

@@ -48,6 +48,18 @@ pub(crate) fn add_scaled(a: f64, x: &[f64], y: &mut [f64]) {
     }
 }
 
+/// Replaces a lower triangle by its inverse.
+pub(crate) fn invert(dim: usize, l: &mut [f64]) {
+    let at = |i: usize, j: usize| len(i) + j;
+    for j in 0..dim {
+        l[at(j, j)] = 1.0 / l[at(j, j)];
+        for i in j + 1..dim {
+            let sum: f64 = (j..i).map(|m| l[at(i, m)] * l[at(m, j)]).sum();
+            l[at(i, j)] = -sum / l[at(i, i)];
+        }
+    }
+}
+
 /// Rows taken at once.
 const BLOCK: usize = 4;
 

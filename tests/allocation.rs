@@ -208,6 +208,17 @@ fn discrete_mixtures() {
 }
 
 #[test]
+fn bayesian_factors() {
+    use elbo::models::FactorAnalysis;
+    let cells = elbo::data::IRIS.iter().flatten().copied().collect();
+    let data = Observations::new(cells, 4).expect("numbers");
+    let model = FactorAnalysis::new(data, 2).expect("four columns").bayesian();
+    let q = model.start();
+    allocates_nothing(model.clone(), q.clone(), EStep);
+    allocates_nothing(model, q, Squarem::new(EStep));
+}
+
+#[test]
 fn logistic_regression() {
     use elbo::models::LogisticRegression;
     let x: Vec<f64> = (0..600).map(|i| (i * 37 % 101) as f64 / 50.0 - 1.0).collect();

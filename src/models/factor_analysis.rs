@@ -1,7 +1,9 @@
 //! `FactorAnalysis` and probabilistic PCA: many columns explained by a few normal factors, by EM.
 
+mod bayesian;
 mod scores;
 
+pub use bayesian::{BayesianFactors, FactorPosterior};
 pub use scores::Scores;
 
 use std::sync::Arc;
@@ -34,6 +36,9 @@ pub enum Uniqueness {
 ///
 /// `psi` is at least 1e-5 of the variance of its column: where a factor explains a column wholly the
 /// likelihood has no maximum inside, and [`FactorAnalysis::warnings`] says so.
+///
+/// [`FactorAnalysis::bayesian`] is the model with a posterior for everything, which finds how many
+/// factors there are.
 ///
 /// ```
 /// use elbo::data::Observations;
@@ -268,6 +273,11 @@ impl FactorAnalysis {
             row.as_slice().to_vec()
         };
         noise.chunks_exact(d + q).flat_map(one).collect()
+    }
+
+    /// The data.
+    pub fn data(&self) -> &Observations {
+        &self.data
     }
 
     /// The mean of the columns.

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bayesian_factors;
 mod bayesian_mixture;
 mod discrete_mixture;
 mod factor_analysis;

@@ -6,19 +6,7 @@ use crate::error::Error;
 use crate::family::{Family, FullRankGaussian};
 use crate::model::Conjugate;
 use crate::scratch::with_buffer;
-use crate::triangle::{self, add_scaled, dot, factorize};
-
-/// Overwrites a lower triangle with its inverse.
-fn invert(dim: usize, l: &mut [f64]) {
-    let at = |i: usize, j: usize| triangle::len(i) + j;
-    for j in 0..dim {
-        l[at(j, j)] = 1.0 / l[at(j, j)];
-        for i in j + 1..dim {
-            let sum: f64 = (j..i).map(|m| l[at(i, m)] * l[at(m, j)]).sum();
-            l[at(i, j)] = -sum / l[at(i, i)];
-        }
-    }
-}
+use crate::triangle::{self, add_scaled, dot, factorize, invert};
 
 /// Replaces the lower triangle of a precision by the factor `L` of the covariance, `L L'`; `false`
 /// where it is not positive definite. In the reverse order of the coordinates the precision is
