@@ -32,6 +32,10 @@ pub struct Step {
     /// does not know it or was not asked ([`Options::elbo_every`](crate::Options::elbo_every)).
     #[serde(with = "lossless::maybe")]
     pub elbo: Option<f64>,
+    /// What was climbed, an estimate from the step's own draws, where that is not the ELBO: a bound
+    /// of weighted draws, a relaxation ([`Objective`](crate::Objective)).
+    #[serde(default, with = "lossless::maybe")]
+    pub objective: Option<f64>,
     /// The ELBO between the two moves of a pair, where the first knows it: after the E-step of EM.
     #[serde(default, with = "lossless::maybe")]
     pub between: Option<f64>,
@@ -71,6 +75,11 @@ pub trait Ascent<M, Q, T: Scalar = f64> {
 
     /// What to tell the user about the pairing that is no reason to refuse it.
     fn warnings(&self, _model: &M, _q: &Q) -> Vec<Warning> {
+        Vec::new()
+    }
+
+    /// What to tell the user once the run is over.
+    fn closing_warnings(&self) -> Vec<Warning> {
         Vec::new()
     }
 
@@ -153,6 +162,11 @@ impl<T: Scalar, M, Q, A: Ascent<M, Q, T>, B: Ascent<M, Q, T>> Ascent<M, Q, T> fo
         all.append(&mut self.1.warnings(model, q));
         all
     }
+    fn closing_warnings(&self) -> Vec<Warning> {
+        let mut all = self.0.closing_warnings();
+        all.append(&mut self.1.closing_warnings());
+        all
+    }
     fn name(&self) -> String {
         format!("({}, {})", self.0.name(), self.1.name())
     }
@@ -206,6 +220,7 @@ fn joined<T: Scalar, M, Q, A: Ascent<M, Q, T>, B: Ascent<M, Q, T>>(
     }
     Ok(Step {
         elbo: second.elbo.or(first.elbo),
+        objective: second.objective.or(first.objective),
         between: first.elbo,
         grad_norm: second.grad_norm.or(first.grad_norm),
         rejected: second.rejected.or(first.rejected),
@@ -222,6 +237,9 @@ impl<T: Scalar, M, Q> Ascent<M, Q, T> for Box<dyn Ascent<M, Q, T>> {
     }
     fn warnings(&self, model: &M, q: &Q) -> Vec<Warning> {
         (**self).warnings(model, q)
+    }
+    fn closing_warnings(&self) -> Vec<Warning> {
+        (**self).closing_warnings()
     }
     fn name(&self) -> String {
         (**self).name()

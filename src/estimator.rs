@@ -1,10 +1,23 @@
 //! How the gradient of the ELBO is estimated: `GradientEstimator`.
 
+mod disarm;
+mod enumeration;
+mod gumbel_softmax;
+mod importance_weighted;
+mod objective;
 mod reparameterization;
 mod score_function;
+mod vimco;
+mod weights;
 
+pub use disarm::{Disarm, PairedDraws};
+pub use enumeration::{Enumeration, States};
+pub use gumbel_softmax::{GumbelSoftmax, RelaxedDraws};
+pub use importance_weighted::{DoublyReparameterized, ImportanceWeighted, WeightedDraws};
+pub use objective::Objective;
 pub use reparameterization::{Draws, Reparameterization, StickingTheLanding};
 pub use score_function::{ScoreFunction, ScoredDraws};
+pub use vimco::Vimco;
 
 use pulp::{Simd, WithSimd};
 use rand::Rng;
@@ -14,8 +27,10 @@ use crate::error::Error;
 use crate::lossless;
 use crate::scalar::Scalar;
 use crate::simd::dispatch;
+use crate::warning::Warning;
 
-/// Estimates `grad_(theta, lambda) ELBO` and the ELBO itself.
+/// Estimates `grad_(theta, lambda)` of what it climbs, the ELBO unless [`GradientEstimator::objective`]
+/// says otherwise, and the ELBO itself.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not estimate gradients for this model and this family",
     label = "the first part of this move is not a `GradientEstimator`",
@@ -33,7 +48,28 @@ pub trait GradientEstimator<M, Q, T: Scalar = f64> {
         Ok(())
     }
 
-    /// Adds the estimate to the two gradients, which arrive zeroed, and returns the ELBO's.
+    /// What is climbed. The paired stop rule compares answers by it.
+    fn objective(&self) -> Objective {
+        Objective::Elbo
+    }
+
+    /// What the last estimate found the objective to be, where that is not the ELBO.
+    fn last_objective(&self, _scratch: &Self::Scratch) -> Option<f64> {
+        None
+    }
+
+    /// What to tell the user about the settings that is no reason to refuse them.
+    fn warnings(&self, _model: &M, _q: &Q) -> Vec<Warning> {
+        Vec::new()
+    }
+
+    /// What to tell the user about the settings once the run is over.
+    fn closing_warnings(&self) -> Vec<Warning> {
+        Vec::new()
+    }
+
+    /// Adds the estimate to the two gradients, which arrive zeroed, and returns the ELBO's: an
+    /// estimate of the ELBO also where something else is climbed.
     ///
     /// # Errors
     /// The draw at which the model was not finite.

@@ -1,6 +1,8 @@
 //! What approximates: `Family`, and what more a family may be able to do.
 
+mod bernoulli;
 mod beta;
+mod categorical;
 mod delta;
 mod dirichlet;
 mod full_rank_gaussian;
@@ -10,7 +12,9 @@ mod mean_field_gaussian;
 mod product;
 mod transformed;
 
+pub use bernoulli::Bernoulli;
 pub use beta::{Beta, Paths};
+pub use categorical::Categorical;
 pub use delta::Delta;
 pub use dirichlet::Dirichlet;
 pub use full_rank_gaussian::FullRankGaussian;
@@ -91,7 +95,7 @@ pub trait Scored<T: Scalar = f64>: Family<T> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be reparameterized",
     label = "this family is not `Reparameterized`",
-    note = "use the `ScoreFunction` estimator, which needs only `Scored`"
+    note = "use the `ScoreFunction` estimator, which needs only `Scored`; for labels `Enumeration`, `Vimco` or `GumbelSoftmax` serve as well"
 )]
 pub trait Reparameterized<T: Scalar = f64>: Family<T> {
     /// What the forward pass keeps for the backward pass; reused from step to step.
@@ -130,6 +134,32 @@ pub trait Smooth<T: Scalar = f64>: Reparameterized<T> {
     /// Writes `grad_z log q_lambda(z_s)` for each draw (`dim x S`), where `z` is what `transport`
     /// made of `eps`.
     fn log_prob_grad(&self, eps: &[T], residuals: &Self::Residuals, z: &[T], grad: &mut [T]);
+}
+
+/// A family of independent labels, each coordinate on a [`Support::Category`], whose probabilities
+/// are known: its draws are an argmax of noise, which can be relaxed.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a family of independent labels",
+    label = "this family is not `Discrete`",
+    note = "relaxed labels are for `Categorical` and `Bernoulli`; a `Reparameterized` family needs no relaxation (`Reparameterization`), any other takes `ScoreFunction`"
+)]
+pub trait Discrete<T: Scalar = f64>: Family<T> {
+    /// The log probability of each label of each coordinate, one coordinate after another:
+    /// `sum_i n_i` numbers.
+    fn log_masses(&self) -> &[T];
+    /// Adds to `grad` the gradient in `lambda` of `sum_k weights[k] log_masses()[k]`.
+    fn add_masses_grad(&self, weights: &[T], grad: &mut [T]);
+}
+
+/// A family of independent coins: labels 0 and 1, parameter `i` the logit of coordinate `i`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a family of coins",
+    label = "this family is not `Binary`",
+    note = "`Disarm` is for `Bernoulli`, whose latents are 0 or 1; use `ScoreFunction` or `Vimco`, which need only `Scored`, or `Enumeration` where the labels are few"
+)]
+pub trait Binary<T: Scalar = f64>: Discrete<T> {
+    /// The probability of label 1 of coordinate `i`.
+    fn chance(&self, i: usize) -> f64;
 }
 
 /// `KL(q || p)` in nats between two members of a family, where it has a closed form.

@@ -321,6 +321,7 @@ impl<M, Q, A> Run<M, Q, A> {
             }
         };
         self.warn_of(&outcome);
+        self.ascent.closing_warnings().into_iter().for_each(|w| self.warn(w));
         let Run { mut model, mut q, ascent, trace, rejected, options, warnings, .. } = self;
         ascent.answer(&mut model, &mut q);
         let (seed, seconds, warnings) = (options.seed, clock.seconds(), warnings.into_inner());

@@ -6,6 +6,7 @@
 //! | [`Scored`] | [`scored`] |
 //! | [`Reparameterized`] | [`reparameterized`], [`transported`] |
 //! | [`Smooth`] | [`smooth`] |
+//! | [`Discrete`] | [`discrete`] |
 //! | [`Divergence`] | [`divergence`] |
 //!
 //! Each is asked at several random parameters, from fixed seeds: what passes today passes tomorrow.
@@ -29,7 +30,7 @@ use nalgebra::DMatrix;
 use rand::Rng;
 
 use crate::bijector::Support;
-use crate::family::{Divergence, Family, Reparameterized, Scored, Smooth};
+use crate::family::{Discrete, Divergence, Family, Reparameterized, Scored, Smooth};
 use crate::noise::{Purpose, fill_normal, stream};
 
 const SIGMA: f64 = 4.0;
@@ -141,8 +142,24 @@ fn draws<Q: Family>(q: &Q, seed: u64) -> (Vec<f64>, Vec<f64>) {
 
 /// `log r` at each draw, `r` independent normals in the unconstrained coordinates of each support,
 /// centred on the draws and cut off at two of their sds, so that `r / q` is bounded whatever the
-/// tails of `q`. `r` is normalized by itself, so a constant missing from `log q` is seen.
+/// tails of `q`; labels are uniform. `r` is normalized by itself, so a constant missing from `log q`
+/// is seen.
 fn log_narrow(supports: &[Support], z: &[f64]) -> Result<Vec<f64>, Broken> {
+    let labels =
+        |s: &Support| if let Support::Category(n) = s { Some(f64::from(*n)) } else { None };
+    let log_labels: f64 = supports.iter().filter_map(labels).map(f64::ln).sum();
+    let plain: Vec<usize> =
+        (0..supports.len()).filter(|&i| labels(&supports[i]).is_none()).collect();
+    if plain.is_empty() {
+        return Ok(vec![-log_labels; z.len() / supports.len().max(1)]);
+    }
+    if plain.len() < supports.len() {
+        let all = z.chunks_exact(supports.len()).flat_map(|z| plain.iter().map(|&i| z[i]));
+        let rest: Vec<Support> = plain.iter().map(|&i| supports[i]).collect();
+        let mut log_r = log_narrow(&rest, &all.collect::<Vec<f64>>())?;
+        log_r.iter_mut().for_each(|r| *r -= log_labels);
+        return Ok(log_r);
+    }
     let d = supports.len();
     let n = z.len() / d.max(1);
     // A simplex is moved as a whole, other supports coordinate by coordinate.
@@ -274,6 +291,46 @@ pub fn scored<Q: Scored + Clone>(q: &Q) -> Result<(), Broken> {
         for i in 0..p {
             mean_is(&format!("score[{i}]"), (0..DRAWS).map(|s| scores[s * p + i]), 0.0)?;
         }
+    }
+    Ok(())
+}
+
+/// The probabilities of the labels of each coordinate sum to 1, their product is `log_prob`, and
+/// `add_masses_grad` is the slope of their logarithms in `lambda`.
+///
+/// # Errors
+/// The law that is broken.
+pub fn discrete<Q: Discrete + Clone>(q: &Q) -> Result<(), Broken> {
+    for seed in 0..3 {
+        let q = at_random(q, seed, 0.8);
+        let mut starts = vec![0];
+        for i in 0..q.dim() {
+            let Support::Category(n) = q.support(i) else {
+                return broken("support", format!("coordinate {i} is no label"));
+            };
+            let start = starts[i];
+            starts.push(start + n as usize);
+            let Some(masses) = q.log_masses().get(start..start + n as usize) else {
+                return broken("log_masses", format!("too short for coordinate {i}"));
+            };
+            let sum: f64 = masses.iter().map(|m| m.exp()).sum();
+            close(&format!("the probabilities of coordinate {i}"), sum, 1.0, 1e-14)?;
+        }
+        close("length of log_masses", q.log_masses().len() as f64, starts[q.dim()] as f64, 0.0)?;
+        let (z, log_q) = draws(&q, seed);
+        for (z, log_q) in z.chunks_exact(q.dim()).zip(&log_q).take(20) {
+            let own = |(z, start): (&f64, &usize)| q.log_masses()[start + *z as usize];
+            close("log_prob", *log_q, z.iter().zip(&starts).map(own).sum(), 1e-14)?;
+        }
+        let weights = normals(&mut stream(seed, Purpose::Data, 5), q.log_masses().len());
+        let mut grad = vec![0.5; q.n_params()];
+        q.add_masses_grad(&weights, &mut grad);
+        let sum = |lambda: &[f64]| {
+            let moved = with_params(&q, lambda);
+            moved.log_masses().iter().zip(&weights).map(|(m, w)| m * w).sum()
+        };
+        let want: Vec<f64> = slopes(&params(&q), sum).iter().map(|g| g + 0.5).collect();
+        all_close("add_masses_grad", &grad, &want)?;
     }
     Ok(())
 }

@@ -39,6 +39,8 @@
 //! | black-box variational inference, ADVI | [`GradientAscent`] of [`Reparameterization`] and [`Adam`] |
 //! | the same without noise at the answer | [`GradientAscent`] of [`StickingTheLanding`] and [`DoWG`] |
 //! | the same from values alone | [`GradientAscent`] of [`ScoreFunction`] |
+//! | tighter bounds by weighted draws: IWAE, Renyi, doubly reparameterized | [`GradientAscent`] of [`DoublyReparameterized`] |
+//! | labels: exact sums, VIMCO, DisARM, Gumbel-softmax | [`GradientAscent`] of [`Enumeration`], [`Vimco`], [`Disarm`], [`GumbelSoftmax`] |
 //! | Laplace's approximation | [`Laplace`] |
 //! | fixed draws with linear response (DADVI) | [`FixedDraws`] |
 //! | EM | the pair ([`EStep`], [`MStep`]) |
@@ -109,18 +111,20 @@ pub use check::{ModelCheck, check_model, check_model_at};
 pub use diagnostics::{Checks, Estimate, Summary, Verdict};
 pub use error::Error;
 pub use estimator::{
-    GradientEstimator, NonFinite, Reparameterization, ScoreFunction, StickingTheLanding,
+    Disarm, DoublyReparameterized, Enumeration, GradientEstimator, GumbelSoftmax,
+    ImportanceWeighted, NonFinite, Objective, Reparameterization, ScoreFunction,
+    StickingTheLanding, Vimco,
 };
 pub use family::{
-    Affine, Beta, Bijection, Delta, Dirichlet, Divergence, Family, FullRankGaussian, Gamma,
-    LowRankGaussian, MeanFieldGaussian, NaturalScale, Product, Reparameterized, Scored, Smooth,
-    Transformed,
+    Affine, Bernoulli, Beta, Bijection, Binary, Categorical, Delta, Dirichlet, Discrete,
+    Divergence, Family, FullRankGaussian, Gamma, LowRankGaussian, MeanFieldGaussian, NaturalScale,
+    Product, Reparameterized, Scored, Smooth, Transformed,
 };
 pub use fit::{Fit, Options, Outcome, Run, fit, fit_with};
 pub use infer::{Gaussian, InferOptions, infer, infer_with};
 pub use model::{
-    Conjugate, DifferencedHessian, Differentiable, Maximize, Model, Parallel, Subsample,
-    TwiceDifferentiable, Unconstrained, Whitened, from_fn,
+    Conjugate, DifferencedHessian, Differentiable, Maximize, Model, OneHot, Parallel, Relaxed,
+    Subsample, TwiceDifferentiable, Unconstrained, Whitened, from_fn,
 };
 pub use nalgebra::DMatrix;
 pub use noise::{Purpose, stream};

@@ -3,6 +3,7 @@
 mod differenced;
 mod exact;
 mod from_fn;
+mod one_hot;
 mod parallel;
 mod unconstrained;
 mod whitened;
@@ -10,6 +11,7 @@ mod whitened;
 pub use differenced::DifferencedHessian;
 pub use exact::{Conjugate, Maximize};
 pub use from_fn::{FromFn, from_fn};
+pub use one_hot::OneHot;
 pub use parallel::Parallel;
 pub use unconstrained::Unconstrained;
 pub use whitened::Whitened;
@@ -165,6 +167,23 @@ pub(crate) fn spoil<T: Scalar>(values: &[f64], grad: &mut [T]) {
             grad.fill(T::from_f64(f64::NAN));
         }
     }
+}
+
+/// A model over labels whose log joint goes on between them, with a gradient: instead of a label
+/// with `n` values it takes `n` weights that sum to 1, all of it on one label where the two agree.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not defined between its labels",
+    label = "this model is not `Relaxed`",
+    note = "write it in one-hot vectors (blocks on `Support::Simplex`) and wrap it in `OneHot::new`; or use `ScoreFunction`, `Vimco`, `Disarm` or `Enumeration`, which need only `Model`"
+)]
+pub trait Relaxed<T: Scalar = f64>: Model<T> {
+    /// Writes the gradient of `log p(x, y)` in the weights `y` into `grad` and returns `log p(x, y)`.
+    /// Both hold `n_i` numbers for each label, one label after another.
+    fn relaxed_grad(&self, y: &[T], grad: &mut [T]) -> f64;
+
+    /// The same for each of the `S = out.len()` draws in `y`: writes `out` and `grad_y`. Also adds
+    /// the mean over the draws of the gradient in `theta` to `grad_theta`.
+    fn relaxed_grad_batch(&self, y: &[T], out: &mut [f64], grad_y: &mut [T], grad_theta: &mut [T]);
 }
 
 /// A model whose Hessian can be multiplied with a vector.

@@ -78,6 +78,17 @@ pub fn fill_normal<T: Scalar>(rng: &mut dyn Rng, out: &mut [T]) {
     }
 }
 
+/// A number uniform between 0 and 1, both left out, of 52 bits: one word of the stream.
+///
+/// ```
+/// use elbo::{stream, Purpose, noise::uniform};
+/// let u = uniform(&mut stream(1, Purpose::Data, 0));
+/// assert!(u > 0.0 && u < 1.0);
+/// ```
+pub fn uniform(rng: &mut dyn Rng) -> f64 {
+    ((rng.next_u64() >> 12) as f64 + 0.5) * f64::EPSILON
+}
+
 /// Two normals of each lane.
 const BLOCK: usize = 2 * LANES;
 

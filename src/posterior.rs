@@ -11,6 +11,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::ascent::Step;
 use crate::diagnostics::{
     Checks, Ending, Estimate, Examined, Fidelity, Judgement, Row, Summary, Verdict, examine,
     require,
@@ -49,6 +50,10 @@ pub struct Report {
     pub theta: Vec<f64>,
     /// The ELBO on fresh draws.
     pub elbo: Estimate,
+    /// What the run climbed where that is not the ELBO (a bound of weighted draws, a relaxation):
+    /// the mean over its last steps that recorded it.
+    #[serde(default)]
+    pub objective: Option<Estimate>,
     /// How close `q` comes to the posterior.
     pub fidelity: Fidelity,
     /// The parameters.
@@ -118,6 +123,13 @@ fn short_name<Q>() -> String {
     plain.rsplit("::").next().unwrap_or(plain).to_string()
 }
 
+/// The mean of what the last steps climbed, where that is not the ELBO.
+fn climbed(trace: &[Step]) -> Option<Estimate> {
+    const STEPS: usize = 256;
+    let last: Vec<f64> = trace.iter().rev().filter_map(|s| s.objective).take(STEPS).collect();
+    (!last.is_empty()).then(|| Estimate::mean(&last))
+}
+
 impl<M: Model, Q: Family + Clone> Fit<M, Q> {
     /// What to keep of this fit: examined with the model, independent of it from now on.
     ///
@@ -149,6 +161,7 @@ impl<M: Model, Q: Family + Clone> Fit<M, Q> {
             seconds: self.seconds,
             theta,
             elbo,
+            objective: climbed(&self.trace),
             fidelity,
             summary,
             judgement,
@@ -350,6 +363,9 @@ impl<Q> fmt::Display for Posterior<Q> {
         }
         let seen = &r.fidelity;
         write!(f, "\nELBO  {}   (mean over {} fresh draws)", r.elbo, seen.draws)?;
+        if let Some(climbed) = &r.objective {
+            write!(f, "\nclimbed, not the ELBO: {climbed}   (mean over {} last steps)", climbed.n)?;
+        }
         write!(f, "\n{}", r.summary)?;
         let j = &r.judgement;
         write!(f, "\nverdict: {}", j.verdict)?;
@@ -360,6 +376,7 @@ impl<Q> fmt::Display for Posterior<Q> {
         write!(f, "draws effective, k-hat {:.2}", seen.khat)?;
         match seen.even() {
             _ if seen.point.is_some() => write!(f, " (says nothing: a point has no spread)")?,
+            _ if seen.khat == f64::NEG_INFINITY => write!(f, " (the weights have no tail)")?,
             true => write!(f, " (of no concern: the weights are even)")?,
             false => write!(f, " (limit {:.2})", seen.threshold)?,
         }

@@ -215,6 +215,31 @@ impl Space {
         moved
     }
 
+    /// The space whose labels choose among the weights of this one's simplexes, and how many
+    /// weights each has.
+    ///
+    /// # Errors
+    /// A block that is no simplex, or has been moved to `R^k`.
+    pub(crate) fn labels_of_simplexes(&self) -> Result<(Space, Vec<usize>), Error> {
+        let mut labels = Space::new();
+        let mut lengths = Vec::new();
+        for e in &self.entries {
+            if e.support != Support::Simplex || e.moved {
+                let reason = format!(
+                    "`{}` lives on {}; one-hot vectors are blocks on Simplex: declare it with \
+                     `space.block(\"{}\", n, Support::Simplex)`",
+                    e.name,
+                    if e.moved { "R^k".to_string() } else { e.support.name() },
+                    e.name
+                );
+                return Err(Error::Space { reason });
+            }
+            labels.one(&e.name, Support::Category(u32::try_from(e.len).unwrap_or(u32::MAX)));
+            lengths.push(e.len);
+        }
+        Ok((labels, lengths))
+    }
+
     /// The same blocks on their natural scale.
     pub fn natural(&self) -> Space {
         let mut back = self.clone();

@@ -15,6 +15,7 @@ struct Row<'a> {
     grad_norm: Option<f64>,
     rejected: u8,
     converged: Option<&'a str>,
+    objective: Option<f64>,
 }
 
 fn failed(what: &str, error: impl std::fmt::Display) -> Error {
@@ -25,13 +26,13 @@ fn failed(what: &str, error: impl std::fmt::Display) -> Error {
 /// step's own draws unless the move is exact), `between` (the ELBO between the two moves of a pair),
 /// `grad_norm` (Euclidean), `rejected` (1 where the
 /// step was not finite and nothing moved), `converged` (the reason of a move that says by itself
-/// that it has arrived). What is not known or was not evaluated is empty. Numbers have as many digits as they need to
+/// that it has arrived), `objective` (what was climbed, where that is not the ELBO). What is not known or was not evaluated is empty. Numbers have as many digits as they need to
 /// be read back exactly.
 ///
 /// ```
 /// use elbo::{trace, Step};
 /// let steps = [Step { elbo: Some(-1.5), ..Step::default() }, Step::default()];
-/// assert_eq!(trace::csv(&steps)?, "step,elbo,between,grad_norm,rejected,converged\n0,-1.5,,,0,\n1,,,,0,\n");
+/// assert_eq!(trace::csv(&steps)?, "step,elbo,between,grad_norm,rejected,converged,objective\n0,-1.5,,,0,,\n1,,,,0,,\n");
 /// # Ok::<(), elbo::Error>(())
 /// ```
 ///
@@ -47,6 +48,7 @@ pub fn csv(trace: &[Step]) -> Result<String, Error> {
             grad_norm: s.grad_norm,
             rejected: u8::from(s.rejected.is_some()),
             converged: s.converged.as_deref(),
+            objective: s.objective,
         };
         out.serialize(row).map_err(|e| failed("CSV", e))?;
     }

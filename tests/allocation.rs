@@ -12,11 +12,12 @@ use elbo::data::{OLD_FAITHFUL, Observations};
 use elbo::models::bayesian_mixture::Weights;
 use elbo::models::{BayesianMixture, Covariance, DiscreteMixture, GaussianMixture};
 use elbo::{
-    Adam, AdamW, Affine, Ascent, Averaged, Beta, ClipNorm, ClipValue, Differentiable, DoWG, EStep,
-    Family, FullRankGaussian, GradientAscent, LowRankGaussian, MStep, MeanFieldGaussian, Model,
-    Only, Options, Paired, Product, Real, Reparameterization, Run, Scalar, Schedule, Scheduled,
-    ScoreFunction, Sgd, Space, Squarem, StickingTheLanding, Stop, Transformed, Var, density,
-    from_fn,
+    Adam, AdamW, Affine, Ascent, Averaged, Bernoulli, Beta, Categorical, ClipNorm, ClipValue,
+    Differentiable, Disarm, DoWG, DoublyReparameterized, EStep, Enumeration, Family,
+    FullRankGaussian, GradientAscent, GumbelSoftmax, ImportanceWeighted, LowRankGaussian, MStep,
+    MeanFieldGaussian, Model, OneHot, Only, Options, Paired, Product, Real, Reparameterization,
+    Run, Scalar, Schedule, Scheduled, ScoreFunction, Sgd, Space, Squarem, StickingTheLanding, Stop,
+    Support, Transformed, Var, Vimco, density, from_fn,
 };
 
 thread_local! {
@@ -168,6 +169,44 @@ fn estimators() {
     allocates_nothing(eight_schools(), q(), GradientAscent::new(landing, adam()));
     let score = ScoreFunction { draws: 10 };
     allocates_nothing(eight_schools(), q(), GradientAscent::new(score, adam()));
+}
+
+/// Bounds of weighted draws, with a parameter of the model's own and under the paired stop rule,
+/// whose terms are groups of draws.
+#[test]
+fn weighted_estimators() {
+    let q = || MeanFieldGaussian::<f64>::standard(2);
+    let adam = || Adam::rate(0.01);
+    let plain = ImportanceWeighted { draws: 8, alpha: 0.5 };
+    allocates_nothing(Shifted(1.0), q(), GradientAscent::new(plain, adam()));
+    let doubly = DoublyReparameterized { draws: 8, alpha: 0.0 };
+    allocates_nothing(Shifted(1.0), q(), GradientAscent::new(doubly, adam()));
+    let paired = Paired { every: 20, draws: 16, tolerance: Some(1e-12) };
+    let ascent = GradientAscent::new(doubly, adam());
+    allocates_nothing_after(21, Stop::Paired(paired), Shifted(1.0), q(), ascent);
+    allocates_nothing(Shifted(1.0), q(), GradientAscent::new(Vimco { draws: 8 }, Sgd::rate(1e-3)));
+}
+
+/// Labels: sums, scores, opposite coins, relaxed.
+#[test]
+fn estimators_of_labels() {
+    let model = || {
+        let mut space = Space::new();
+        let (a, b) = (space.block("a", 2, Support::Simplex), space.block("b", 2, Support::Simplex));
+        let inner =
+            from_fn(space, move |z| z[a][1] * 0.4 - z[a][0] * z[b][1] * 1.3 + z[b][0].exp());
+        OneHot::new(inner).expect("two simplexes")
+    };
+    let coins = || Bernoulli::even(2);
+    let labels = || Categorical::uniform(2, 2).expect("labels");
+    let adam = || Adam::rate(0.01);
+    allocates_nothing(model(), labels(), GradientAscent::new(Enumeration, adam()));
+    allocates_nothing(model(), coins(), GradientAscent::new(Disarm { pairs: 4 }, adam()));
+    allocates_nothing(model(), labels(), GradientAscent::new(Vimco { draws: 4 }, adam()));
+    allocates_nothing(model(), labels(), GradientAscent::new(ScoreFunction { draws: 4 }, adam()));
+    let relaxed = GumbelSoftmax::new(4, Schedule::Anneal { from: 1.0, rate: 1e-3, floor: 0.1 });
+    allocates_nothing(model(), labels(), GradientAscent::new(relaxed.clone(), adam()));
+    allocates_nothing(model(), coins(), GradientAscent::new(relaxed.straight_through(), adam()));
 }
 
 #[test]

@@ -103,6 +103,36 @@ fn a_family_without_a_score() {
 }
 
 #[test]
+fn estimators_of_labels() {
+    refused(
+        "not_binary",
+        "`Categorical` is not a family of coins",
+        "this family is not `Binary`",
+        "`Disarm` is for `Bernoulli`, whose latents are 0 or 1; use `ScoreFunction` or `Vimco`",
+    );
+    refused(
+        "not_discrete",
+        "`MeanFieldGaussian` is not a family of independent labels",
+        "this family is not `Discrete`",
+        "relaxed labels are for `Categorical` and `Bernoulli`; a `Reparameterized` family needs no \
+         relaxation (`Reparameterization`), any other takes `ScoreFunction`",
+    );
+    refused(
+        "not_relaxed",
+        "`Dice` is not defined between its labels",
+        "this model is not `Relaxed`",
+        "write it in one-hot vectors (blocks on `Support::Simplex`) and wrap it in `OneHot::new`; \
+         or use `ScoreFunction`, `Vimco`, `Disarm` or `Enumeration`, which need only `Model`",
+    );
+    refused(
+        "no_path_through_labels",
+        "`Categorical` cannot be reparameterized",
+        "this family is not `Reparameterized`",
+        "for labels `Enumeration`, `Vimco` or `GumbelSoftmax`",
+    );
+}
+
+#[test]
 fn a_family_whose_density_is_not_smooth() {
     refused(
         "not_smooth",

@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use super::{Ascent, Step, buffers_of};
 use crate::bijector::Support;
 use crate::error::Error;
-use crate::estimator::{GradientEstimator, NonFinite};
+use crate::estimator::{GradientEstimator, NonFinite, Objective};
 use crate::family::Family;
 use crate::model::Model;
 use crate::optimizer::{Optimizer, square};
 use crate::scalar::Scalar;
 use crate::start;
+use crate::warning::Warning;
 
 /// Moves `[theta | lambda]` along an estimate of the gradient of the ELBO.
 ///
@@ -40,6 +41,7 @@ struct Buffers<T, S> {
     /// The gradient, then the parameters it leads to.
     next: Vec<T>,
     z: Vec<T>,
+    log_p: Vec<f64>,
     log_q: Vec<f64>,
     scratch: S,
 }
@@ -47,7 +49,8 @@ struct Buffers<T, S> {
 impl<T, S: Default> Default for Buffers<T, S> {
     fn default() -> Self {
         let (params, next) = (Vec::new(), Vec::new());
-        Buffers { params, next, z: Vec::new(), log_q: Vec::new(), scratch: S::default() }
+        let (log_p, log_q) = (Vec::new(), Vec::new());
+        Buffers { params, next, z: Vec::new(), log_p, log_q, scratch: S::default() }
     }
 }
 
@@ -129,7 +132,8 @@ impl<E, O> GradientAscent<E, O> {
         } else {
             write(model, q, &b.next);
         }
-        Step { elbo, grad_norm: Some(square.sqrt()), ..Step::default() }
+        let objective = self.estimator.last_objective(&b.scratch).filter(|_| elbo.is_some());
+        Step { elbo, objective, grad_norm: Some(square.sqrt()), ..Step::default() }
     }
 }
 
@@ -149,6 +153,14 @@ where
 
     fn start(&mut self, model: &mut M, q: &mut Q, rng: &mut dyn Rng) -> Result<(), Error> {
         start::look(model, q, rng)
+    }
+
+    fn warnings(&self, model: &M, q: &Q) -> Vec<Warning> {
+        self.estimator.warnings(model, q)
+    }
+
+    fn closing_warnings(&self) -> Vec<Warning> {
+        self.estimator.closing_warnings()
     }
 
     fn can_probe(&self) -> bool {
@@ -184,12 +196,23 @@ where
         if let Some(params) = self.optimizer.answer() {
             write(model, q, params);
         }
-        b.z.resize(q.dim() * terms.len(), T::default());
-        b.log_q.resize(terms.len(), 0.0);
-        q.sample(rng, &mut b.z);
-        model.log_joint_batch(&b.z, terms);
-        q.log_prob_batch(&b.z, &mut b.log_q);
-        terms.iter_mut().zip(&b.log_q).for_each(|(t, q)| *t -= q);
+        let objective = self.estimator.objective();
+        let one_by_one = matches!(objective, Objective::Weighted { .. });
+        // the ELBO of all draws together, a bound of weighted draws group by group
+        let group = if one_by_one { objective.draws() } else { terms.len() };
+        b.z.resize(q.dim() * group, T::default());
+        b.log_p.resize(group, 0.0);
+        b.log_q.resize(group, 0.0);
+        for terms in terms.chunks_mut(if one_by_one { 1 } else { group.max(1) }) {
+            q.sample(rng, &mut b.z);
+            model.log_joint_batch(&b.z, &mut b.log_p);
+            q.log_prob_batch(&b.z, &mut b.log_q);
+            b.log_p.iter_mut().zip(&b.log_q).for_each(|(p, q)| *p -= q);
+            match one_by_one {
+                true => terms[0] = objective.of(&b.log_p),
+                false => terms.copy_from_slice(&b.log_p),
+            }
+        }
         write(model, q, &b.params);
         true
     }

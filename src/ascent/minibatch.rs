@@ -208,6 +208,10 @@ where
         all
     }
 
+    fn closing_warnings(&self) -> Vec<Warning> {
+        self.inner.closing_warnings()
+    }
+
     fn name(&self) -> String {
         format!("Minibatch<{}>", self.inner.name())
     }

@@ -124,3 +124,42 @@ pub fn categorical_logit<T: Real>(k: usize, logits: &[T]) -> T {
         None => T::from(f64::NEG_INFINITY),
     }
 }
+
+/// `log` density of the relaxed label `y = softmax((logits + G) / temperature)`, `G` Gumbel noise, on
+/// the simplex, with respect to the first `n - 1` weights (Jang, Gu and Poole 2017; Maddison, Mnih and
+/// Teh 2017):
+///
+/// `log (n - 1)! + (n - 1) log t + sum_k (l_k - (t + 1) log y_k) - n log sum_k e^(l_k) y_k^(-t)`.
+///
+/// ```
+/// use elbo::density;
+/// // two labels: one weight has the density of a relaxed coin
+/// let lp = density::gumbel_softmax(&[0.7, 0.3], &[1.0, 0.4], 0.5);
+/// assert!((lp - density::relaxed_bernoulli(0.7, 0.6, 0.5)).abs() < 1e-12);
+/// ```
+///
+/// # Panics
+/// If there are not as many logits as weights.
+pub fn gumbel_softmax<T: Real, L: Into<T> + Copy>(
+    y: &[T],
+    logits: &[L],
+    temperature: impl Into<T>,
+) -> T {
+    let (n, m) = (y.len(), logits.len());
+    assert!(n == m, "gumbel_softmax: {n} weights but {m} logits; give one for each");
+    let t: T = temperature.into();
+    let terms: Vec<T> = y.iter().zip(logits).map(|(y, l)| (*l).into() - t * y.ln()).collect();
+    let sum: T = terms.iter().zip(y).map(|(term, y)| *term - y.ln()).sum();
+    sum + t.ln() * (n as f64 - 1.0) - T::log_sum_exp(&terms) * n as f64
+        + crate::special::log_gamma(n as f64)
+}
+
+/// `log` density of the relaxed coin `x = sigmoid((logit + L) / temperature)`, `L` logistic noise, on
+/// `0 < x < 1` (Maddison, Mnih and Teh 2017).
+pub fn relaxed_bernoulli<T: Real>(x: T, logit: impl Into<T>, temperature: impl Into<T>) -> T {
+    let t: T = temperature.into();
+    let (ln_x, ln_y) = (x.ln(), (-x).ln_1p());
+    // the noise behind x
+    let noise = t * (ln_x - ln_y) - logit.into();
+    t.ln() + noise.log_sigmoid() + (-noise).log_sigmoid() - ln_x - ln_y
+}

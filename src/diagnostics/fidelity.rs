@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::elbo::{Estimate, check, elbo_of, evaluate, visit_draws};
 use super::psis::{khat_threshold, psis};
 use super::summary::{Correction, Row, Summary};
+use crate::bijector::Support;
 use crate::error::Error;
 use crate::family::Family;
 use crate::model::Model;
@@ -45,7 +46,8 @@ pub struct Named {
 /// It cannot see a mode that no draw of `q` reaches: for that, start from several places.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fidelity {
-    /// The mean k-hat over the repeats.
+    /// The mean k-hat over the repeats; minus infinity where there is no tail: all weights are
+    /// equal, or those of a few labels, each seen many times.
     #[serde(with = "any_number")]
     pub khat: f64,
     /// The lowest of the repeats.
@@ -125,13 +127,20 @@ pub fn examine<M: Model, Q: Family>(
     let mut columns = Columns::new(&space, draws);
     let (mut log_p, mut log_q, mut khats) = (Vec::new(), Vec::new(), Vec::new());
     let mut broken = 0;
+    let label = |i: usize| matches!(space.support(i), Support::Category(_));
+    let labels = (0..space.dim()).all(label);
     for repeat in 0..repeats {
         let mut rng = stream(seed, Purpose::Report, repeat as u64);
         let keep = repeat == 0;
         let drawn = evaluate(model, q, draws, &mut rng, |z| columns.visit(&space, z, keep));
         let ratios: Vec<f64> = drawn.log_p.iter().zip(&drawn.log_q).map(|(p, q)| p - q).collect();
         broken += ratios.iter().filter(|r| r.is_nan() || **r == f64::INFINITY).count();
-        khats.push(psis(&ratios).map_or(f64::INFINITY, |p| p.khat));
+        let khat = if labels && few_values(&ratios) {
+            f64::NEG_INFINITY
+        } else {
+            psis(&ratios).map_or(f64::INFINITY, |p| p.khat)
+        };
+        khats.push(khat);
         log_p.extend(drawn.log_p);
         log_q.extend(drawn.log_q);
     }
@@ -185,6 +194,15 @@ fn point_of<Q: Family>(q: &Q, space: &Space, seed: u64) -> Option<String> {
         (None, _) => (q.entropy() == Some(f64::NEG_INFINITY))
             .then(|| "a combination of coordinates".to_string()),
     }
+}
+
+/// Whether so few different weights occur that each is seen many times: those of a few joint labels,
+/// which are bounded and have no tail.
+fn few_values(ratios: &[f64]) -> bool {
+    let mut sorted = ratios.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.dedup();
+    sorted.len() <= ratios.len() / 20 && sorted.iter().all(|r| r.is_finite())
 }
 
 /// Infinite where one repeat is; equal weights (minus infinity) count as -1 beside others.

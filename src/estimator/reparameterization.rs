@@ -32,19 +32,19 @@ pub struct StickingTheLanding {
 /// Buffers of the path estimators.
 #[derive(Debug, Default)]
 pub struct Draws<T, R> {
-    eps: Vec<T>,
-    z: Vec<T>,
-    dz: Vec<T>,
-    dlog_q: Vec<T>,
+    pub(super) eps: Vec<T>,
+    pub(super) z: Vec<T>,
+    pub(super) dz: Vec<T>,
+    pub(super) dlog_q: Vec<T>,
     score: Vec<T>,
-    log_p: Vec<f64>,
-    log_q: Vec<f64>,
+    pub(super) log_p: Vec<f64>,
+    pub(super) log_q: Vec<f64>,
     residuals: R,
 }
 
 impl<T: Scalar, R: Default + Send + 'static> Draws<T, R> {
     /// Draws, and says where.
-    fn draw<Q: Reparameterized<T, Residuals = R>>(
+    pub(super) fn draw<Q: Reparameterized<T, Residuals = R>>(
         &mut self,
         draws: usize,
         q: &Q,
@@ -61,7 +61,7 @@ impl<T: Scalar, R: Default + Send + 'static> Draws<T, R> {
     }
 
     /// Values and gradients of the model at the draws; the mean of `log p - log q`.
-    fn evaluate<M: Differentiable<T>>(
+    pub(super) fn evaluate<M: Differentiable<T>>(
         &mut self,
         model: &M,
         grad_theta: &mut [T],
@@ -95,7 +95,11 @@ impl<T: Scalar, R: Default + Send + 'static> Draws<T, R> {
 impl<T: Scalar, R: Default + Send + 'static> Draws<T, R> {
     /// Takes the mean over the draws to `lambda`, and divides by their number where fewer numbers
     /// have to be: `grad_lambda` arrives zeroed.
-    fn pull_back<Q: Reparameterized<T, Residuals = R>>(&mut self, q: &Q, grad_lambda: &mut [T]) {
+    pub(super) fn pull_back<Q: Reparameterized<T, Residuals = R>>(
+        &mut self,
+        q: &Q,
+        grad_lambda: &mut [T],
+    ) {
         let share = T::from_f64(1.0 / self.dlog_q.len() as f64);
         let after = grad_lambda.len() < self.dz.len();
         if !after {
@@ -106,6 +110,16 @@ impl<T: Scalar, R: Default + Send + 'static> Draws<T, R> {
         if after {
             grad_lambda.iter_mut().for_each(|g| *g *= share);
         }
+    }
+}
+
+impl<T: Scalar, R: Default + Send + 'static> Draws<T, R> {
+    /// Makes of the gradients at the draws those of `log p - log q` along the path alone.
+    pub(super) fn leave_path<Q: Smooth<T, Residuals = R>>(&mut self, q: &Q) {
+        self.score.resize(self.dz.len(), T::default());
+        q.log_prob_grad(&self.eps, &self.residuals, &self.z, &mut self.score);
+        self.dz.iter_mut().zip(&self.score).for_each(|(g, score)| *g -= *score);
+        self.dlog_q.fill(T::default());
     }
 }
 
@@ -130,10 +144,7 @@ impl StickingTheLanding {
         s: &mut Draws<T, Q::Residuals>,
         grad_lambda: &mut [T],
     ) {
-        s.score.resize(s.dz.len(), T::default());
-        q.log_prob_grad(&s.eps, &s.residuals, &s.z, &mut s.score);
-        s.dz.iter_mut().zip(&s.score).for_each(|(g, score)| *g -= *score);
-        s.dlog_q.fill(T::default());
+        s.leave_path(q);
         s.pull_back(q, grad_lambda);
     }
 }

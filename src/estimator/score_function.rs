@@ -39,10 +39,35 @@ pub struct ScoreFunction {
 /// Buffers of the score-function estimator.
 #[derive(Debug, Default)]
 pub struct ScoredDraws<T> {
-    z: Vec<T>,
-    log_p: Vec<f64>,
-    log_q: Vec<f64>,
-    shares: Vec<T>,
+    pub(super) z: Vec<T>,
+    pub(super) log_p: Vec<f64>,
+    pub(super) log_q: Vec<f64>,
+    pub(super) log_w: Vec<f64>,
+    pub(super) shares: Vec<T>,
+    pub(super) objective: f64,
+}
+
+impl<T: Scalar> ScoredDraws<T> {
+    /// Draws from `q`, with both log densities.
+    pub(super) fn draw<M: Model<T>, Q: Scored<T>>(
+        &mut self,
+        draws: usize,
+        model: &M,
+        q: &Q,
+        rng: &mut dyn Rng,
+    ) -> Result<(), NonFinite> {
+        let d = q.dim();
+        self.z.resize(d * draws, T::default());
+        self.log_p.resize(draws, 0.0);
+        self.log_q.resize(draws, 0.0);
+        q.sample(rng, &mut self.z);
+        model.log_joint_batch(&self.z, &mut self.log_p);
+        q.log_prob_batch(&self.z, &mut self.log_q);
+        match NonFinite::find(d, &self.z, &self.log_p, &self.log_q, &[]) {
+            Some(bad) => Err(bad),
+            None => Ok(()),
+        }
+    }
 }
 
 impl<T, M, Q> GradientEstimator<M, Q, T> for ScoreFunction
@@ -71,15 +96,7 @@ where
         grad_lambda: &mut [T],
     ) -> Result<f64, NonFinite> {
         let (d, draws) = (q.dim(), self.draws);
-        b.z.resize(d * draws, T::default());
-        b.log_p.resize(draws, 0.0);
-        b.log_q.resize(draws, 0.0);
-        q.sample(rng, &mut b.z);
-        model.log_joint_batch(&b.z, &mut b.log_p);
-        q.log_prob_batch(&b.z, &mut b.log_q);
-        if let Some(bad) = NonFinite::find(d, &b.z, &b.log_p, &b.log_q, &[]) {
-            return Err(bad);
-        }
+        b.draw(draws, model, q, rng)?;
         let total: f64 = b.log_p.iter().zip(&b.log_q).map(|(p, q)| p - q).sum();
         let elbo = total / draws as f64;
         for s in 0..draws {

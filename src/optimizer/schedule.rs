@@ -10,6 +10,11 @@ use crate::scalar::Scalar;
 ///
 /// ```
 /// use elbo::Schedule;
+/// let annealed = Schedule::Anneal { from: 1.0, rate: 1e-3, floor: 0.5 };
+/// assert_eq!(annealed.value(0), 1.0);
+/// assert!((annealed.value(500) - (-0.5f64).exp()).abs() < 1e-12);
+/// assert_eq!(annealed.value(1_000), 0.5);
+/// assert_eq!(Schedule::Fixed(4.0).value(7), 4.0);
 /// let cosine = Schedule::Cosine { steps: 100, floor: 0.1 };
 /// assert_eq!(cosine.value(0), 1.0);
 /// assert!((cosine.value(50) - 0.55).abs() < 1e-12);
@@ -22,6 +27,17 @@ use crate::scalar::Scalar;
 pub enum Schedule {
     /// 1 at every step.
     Constant,
+    /// This number at every step: a temperature that stays, the weight of a term.
+    Fixed(f64),
+    /// `max(floor, from e^(-rate t))`, as temperatures are lowered (Jang, Gu and Poole 2017).
+    Anneal {
+        /// The value at step 0.
+        from: f64,
+        /// By which share it falls in a step.
+        rate: f64,
+        /// Below which it does not fall.
+        floor: f64,
+    },
     /// A straight line from `from` at step 0 to `to` at step `steps`, and `to` from there on.
     Linear {
         /// Over how many steps.
@@ -62,6 +78,8 @@ impl Schedule {
         let done = |steps: u64| t as f64 / steps.max(1) as f64;
         match *self {
             Schedule::Constant => 1.0,
+            Schedule::Fixed(value) => value,
+            Schedule::Anneal { from, rate, floor } => (from * (-rate * t as f64).exp()).max(floor),
             Schedule::Linear { steps, to, .. } if t >= steps => to,
             Schedule::Linear { steps, from, to } => from + (to - from) * done(steps),
             Schedule::Cosine { steps, floor } if t >= steps => floor,
@@ -71,6 +89,25 @@ impl Schedule {
             Schedule::Step { every, factor } => factor.powf((t / every.max(1)) as f64),
             Schedule::InverseTime { delay, power } => (1.0 + t as f64 / delay).powf(-power),
         }
+    }
+
+    /// Where the value ends up: what it is after more steps than any run has.
+    pub fn limit(&self) -> f64 {
+        self.value(u64::MAX)
+    }
+
+    /// Says what is wrong with a schedule whose every value must be above 0: a temperature, a weight.
+    ///
+    /// # Errors
+    /// Settings that make no sense, or a value that is 0: named `what`.
+    pub fn check_positive(&self, what: &str) -> Result<(), Error> {
+        self.check()?;
+        let least = match *self {
+            // it falls towards 0 without reaching it, or rises
+            Schedule::Step { .. } | Schedule::InverseTime { .. } => return Ok(()),
+            _ => self.value(0).min(self.limit()),
+        };
+        check_positive(what, least)
     }
 
     /// Says what is wrong with the settings.
@@ -88,6 +125,12 @@ impl Schedule {
         };
         match *self {
             Schedule::Constant => Ok(()),
+            Schedule::Fixed(value) => level("Fixed", value),
+            Schedule::Anneal { from, rate, floor } => {
+                level("Anneal from", from)?;
+                level("Anneal rate", rate)?;
+                level("Anneal floor", floor)
+            }
             Schedule::Linear { steps, from, to } => {
                 some("Linear steps", steps)?;
                 level("Linear from", from)?;

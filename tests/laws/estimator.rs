@@ -17,7 +17,7 @@ use rand::Rng;
 
 /// How many standard errors an estimate's mean may be off: a right estimator fails once in 16 000
 /// comparisons. The streams are fixed, so that a test that has passed passes again.
-const SIGMA: f64 = 4.0;
+pub const SIGMA: f64 = 4.0;
 const ESTIMATES: usize = 20_000;
 
 /// A log joint over coordinates of any support, coupled, with two parameters of its own:
@@ -25,13 +25,13 @@ const ESTIMATES: usize = 20_000;
 /// `-(1 + i) (z - a - 1/2)^2 / 2` on `R`, `2 ln z + 1.2 ln(1 - z) + a z` on `(0, 1)` and
 /// `1.5 ln z - 2 z + a z` above 0.
 #[derive(Clone)]
-struct Coupled {
-    supports: Vec<Support>,
-    theta: [f64; 2],
+pub struct Coupled {
+    pub supports: Vec<Support>,
+    pub theta: [f64; 2],
 }
 
 impl Coupled {
-    fn on<Q: Family>(q: &Q, theta: [f64; 2]) -> Coupled {
+    pub fn on<Q: Family>(q: &Q, theta: [f64; 2]) -> Coupled {
         Coupled { supports: (0..q.dim()).map(|i| q.support(i)).collect(), theta }
     }
 
@@ -103,7 +103,7 @@ impl Differentiable for Coupled {
 /// Points and weights of the trapezoid rule in coordinates moved to `R`, where it converges faster
 /// than any power of the step: 9 standard deviations each way for real coordinates (what is left
 /// out is below 1e-17), 30 for others, whose logarithms have exponential tails.
-fn grid<Q: Family>(q: &Q) -> (Vec<f64>, Vec<f64>) {
+pub fn grid<Q: Family>(q: &Q) -> (Vec<f64>, Vec<f64>) {
     const DRAWS: usize = 4_000;
     let d = q.dim();
     let mut draws = vec![0.0; d * DRAWS];
@@ -172,7 +172,7 @@ fn exact_gradient<Q: Family + Clone>(model: &Coupled, q: &Q) -> Vec<f64> {
 }
 
 /// The family at parameters away from where it starts, so that no factor of one hides.
-fn at_random<Q: Family + Clone>(q: &Q, seed: u64) -> Q {
+pub fn at_random<Q: Family + Clone>(q: &Q, seed: u64) -> Q {
     let mut rng = stream(seed, Purpose::Start, 0);
     let (mut moved, mut lambda) = (q.clone(), vec![0.0; q.n_params()]);
     let mut by = lambda.clone();

@@ -3,7 +3,7 @@
 //! A new family adds its lines in a file of its own.
 
 use elbo::laws::{self, Broken};
-use elbo::{Divergence, Family, Purpose, Reparameterized, Scored, Smooth, stream};
+use elbo::{Discrete, Divergence, Family, Purpose, Reparameterized, Scored, Smooth, stream};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -93,6 +93,11 @@ pub fn transported<Q: Reparameterized + Clone>(q: &Q) {
 #[track_caller]
 pub fn smooth<Q: Smooth + Clone>(q: &Q) {
     holds(laws::smooth(q));
+}
+
+#[track_caller]
+pub fn discrete<Q: Discrete + Clone>(q: &Q) {
+    holds(laws::discrete(q));
 }
 
 #[track_caller]

@@ -7,6 +7,9 @@ use elbo::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::family::message;
+use crate::support::assert_close;
+
 const CURVATURE: [f64; 3] = [0.5, 2.0, 8.0];
 const TOP: [f64; 3] = [1.0, -2.0, 0.5];
 
@@ -175,6 +178,19 @@ fn the_average_is_the_one_of_its_formula() {
 
 #[test]
 fn schedules() {
+    let annealed = Schedule::Anneal { from: 2.0, rate: 0.5, floor: 0.1 };
+    assert_eq!([annealed.value(0), annealed.value(100), annealed.limit()], [2.0, 0.1, 0.1]);
+    assert_close("annealed", annealed.value(3), 2.0 * (-1.5f64).exp(), 1e-15);
+    assert_eq!([Schedule::Fixed(4.0).value(9), Schedule::Fixed(4.0).limit()], [4.0; 2]);
+    assert_eq!(annealed.check_positive("beta"), Ok(()));
+    message(
+        Schedule::Linear { steps: 9, from: 0.0, to: 1.0 }.check_positive("beta"),
+        &["E10 beta is 0", "positive"],
+    );
+    message(
+        Schedule::Anneal { from: 1.0, rate: -0.1, floor: 0.5 }.check(),
+        &["E10 Anneal rate is -0.1", "0 or more"],
+    );
     let linear = Schedule::Linear { steps: 10, from: 0.0, to: 1.0 };
     assert_eq!([0, 5, 10, 99].map(|t| linear.value(t)), [0.0, 0.5, 1.0, 1.0]);
     let stairs = Schedule::Step { every: 10, factor: 0.5 };

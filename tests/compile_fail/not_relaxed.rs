@@ -1,0 +1,21 @@
+//! A model that knows nothing between its labels, under relaxed labels.
+use elbo::{Adam, Categorical, GradientAscent, GumbelSoftmax, Model, Options, Schedule, Space};
+use elbo::{Support, fit};
+
+struct Dice;
+impl Model for Dice {
+    fn space(&self) -> Space {
+        let mut space = Space::new();
+        space.one("die", Support::Category(3));
+        space
+    }
+    fn log_joint(&self, z: &[f64]) -> f64 {
+        -z[0]
+    }
+}
+
+fn main() {
+    let ascent = GradientAscent::new(GumbelSoftmax::new(4, Schedule::Constant), Adam::rate(0.01));
+    let q: Categorical = Categorical::uniform(1, 3).unwrap();
+    let _ = fit(Dice, q, ascent, Options::default());
+}
