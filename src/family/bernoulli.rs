@@ -20,7 +20,7 @@ use crate::scalar::Scalar;
 /// let q = Bernoulli::new(&[0.8, 0.5])?;
 /// assert!((q.log_prob(&[1.0, 0.0]) - 0.4f64.ln()).abs() < 1e-15);
 /// assert!((q.chances()[0] - 0.8).abs() < 1e-15);
-/// assert!((Bernoulli::even(3).entropy().unwrap() - 8f64.ln()).abs() < 1e-15);
+/// assert!((Bernoulli::<f64>::even(3).entropy().unwrap() - 8f64.ln()).abs() < 1e-15);
 /// # Ok::<(), elbo::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -21,7 +21,7 @@ use crate::scalar::Scalar;
 /// assert!((q.log_prob(&[2.0, 0.0]) - (0.5f64 * 0.9).ln()).abs() < 1e-15);
 /// assert!((q.probabilities(0)[1] - 0.3).abs() < 1e-15);
 /// assert_eq!(q.mode(), [2, 0]);
-/// assert!((Categorical::uniform(2, 3)?.entropy().unwrap() - 9f64.ln()).abs() < 1e-15);
+/// assert!((Categorical::<f64>::uniform(2, 3)?.entropy().unwrap() - 9f64.ln()).abs() < 1e-15);
 /// # Ok::<(), elbo::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
