@@ -23,6 +23,7 @@ use std::sync::OnceLock;
 
 use pulp::{Arch, WithSimd};
 
+pub(crate) use bits::any;
 pub(crate) use exponential::{exp, exp_m1, tanh};
 pub(crate) use logarithm::{ln, ln_1p};
 pub(crate) use logistic::{log_sigmoid_pair, sigmoid, softplus};

@@ -269,6 +269,24 @@ fn logistic_regression() {
 }
 
 #[test]
+fn hidden_markov_models() {
+    use elbo::models::hidden_markov::{Emission, HiddenMarkov, Sequences};
+    for (emission, columns) in
+        [(Emission::Gaussian, 2), (Emission::DiagonalGaussian, 2), (Emission::poisson(1), 1)]
+    {
+        let cells = (0..600 * columns).map(|i| (i * i % 23 + i / 97 % 2 * 20) as f64).collect();
+        let data = Observations::new(cells, columns).expect("numbers");
+        let sequences = Sequences::new(data, &[250, 350]).expect("two sequences");
+        let model = HiddenMarkov::new(sequences, 2, emission).expect("two states");
+        let q = model.states();
+        allocates_nothing(model.clone(), q, (EStep, MStep));
+        let model = model.bayesian().expect("no column is redundant");
+        let q = model.start(0).expect("a start");
+        allocates_nothing(model, q, EStep);
+    }
+}
+
+#[test]
 fn families() {
     let q = || FullRankGaussian::standard(10);
     let dowg = || Averaged::new(DoWG::new());

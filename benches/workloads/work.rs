@@ -38,15 +38,16 @@ const fn some_rows(name: &'static str, batch: usize) -> Work {
 }
 
 /// Every workload.
-pub const WORK: [Work; 10] = [
+pub const WORK: [Work; 11] = [
     all_rows("w1", "w1", [10, 4000, 100, 4000], 0.02),
     all_rows("w2a", "w2", [10, 600, 20, 400], 0.02),
     all_rows("w2b", "w2", [10, 150, 5, 64], 0.05),
     all_rows("w3", "w3", [10, 1000, 25, 200], 0.02),
     Work { folder: "w4", ..all_rows("w4_em", "w4", [0, 50, 5, 0], 0.0) },
-    Work { folder: "w4", ..all_rows("w4_vb", "w4", [0, 50, 5, 0], 0.0) },
     all_rows("w6a", "w6", [10, 2000, 50, 0], 0.02),
     all_rows("w6b", "w6", [10, 100, 5, 0], 0.02),
+    Work { folder: "w7", ..all_rows("w7_em", "w7", [0, 50, 5, 0], 0.0) },
+    Work { folder: "w7", ..all_rows("w7_vb", "w7", [0, 50, 5, 0], 0.0) },
     some_rows("w9_256", 256),
     some_rows("w9_1000", 1000),
 ];

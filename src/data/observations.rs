@@ -79,6 +79,24 @@ impl Observations {
         Ok(data)
     }
 
+    /// The same with rows of which nothing is known: times at which a series was not looked at.
+    ///
+    /// ```
+    /// use elbo::data::Observations;
+    /// let series = Observations::with_gaps(vec![1.0, f64::NAN, 3.0], 1)?;
+    /// assert!(series.has_missing() && series.mean() == [2.0]);
+    /// # Ok::<(), elbo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Observations::new`], but for NaN.
+    pub fn with_gaps(values: Vec<f64>, dim: usize) -> Result<Observations, Error> {
+        let mut data = Observations::unchecked(values, dim)?;
+        data.refuse(f64::is_infinite)?;
+        data.missing = data.values.iter().any(|x| x.is_nan());
+        Ok(data)
+    }
+
     /// The same from columns, one slice a column.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 pub use posterior::MixturePosterior;
 pub use weights::Weights;
+pub(in crate::models) use wishart::Wishart;
 
 use crate::bijector::Support;
 use crate::data::Observations;

@@ -18,7 +18,9 @@ use std::sync::Arc;
 
 pub use bayesian::BayesianDiscreteMixture;
 pub use column::Column;
+pub(crate) use column::{Kind, Levels};
 pub use labels::Labels;
+pub(crate) use layout::Layout;
 pub use posterior::MixturePosterior;
 pub use prior::Prior;
 
@@ -28,7 +30,6 @@ use crate::error::Error;
 use crate::model::{Model, Subsample};
 use crate::models::components::Rows;
 use crate::space::Space;
-use layout::Layout;
 use parameters::Parameters;
 use tally::Table;
 

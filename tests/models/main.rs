@@ -8,6 +8,7 @@ mod bayesian_mixture;
 mod discrete_mixture;
 mod factor_analysis;
 mod gaussian_mixture;
+mod hidden_markov;
 mod linear_regression;
 mod logistic_regression;
 mod moves;

@@ -20,11 +20,11 @@ use crate::triangle;
 /// in one dimension `P ~ Gamma(degrees / 2, rate S / 2)`. Draws and their densities are those of
 /// the Cholesky factor `L` of the covariance, `P = (L L')^-1`, with respect to its lower triangle.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wishart<'a> {
-    pub(super) dim: usize,
-    pub(super) degrees: f64,
+pub(in crate::models) struct Wishart<'a> {
+    pub(in crate::models) dim: usize,
+    pub(in crate::models) degrees: f64,
     /// A lower triangle.
-    pub(super) root: &'a [f64],
+    pub(in crate::models) root: &'a [f64],
 }
 
 impl Wishart<'_> {
@@ -34,7 +34,7 @@ impl Wishart<'_> {
     }
 
     /// `E ln|P|`
-    pub(super) fn mean_log_det(&self) -> f64 {
+    pub(in crate::models) fn mean_log_det(&self) -> f64 {
         let digammas: f64 = self.each().map(|a| polygamma(0, a)).sum();
         digammas + self.dim as f64 * LN_2 - 2.0 * triangle::log_det(self.root)
     }
@@ -47,7 +47,7 @@ impl Wishart<'_> {
     }
 
     /// `KL(self || prior)` of precisions of one size.
-    pub(super) fn kl(&self, prior: &Wishart<'_>) -> f64 {
+    pub(in crate::models) fn kl(&self, prior: &Wishart<'_>) -> f64 {
         let trace = with_buffer(self.root.len(), |inverse| {
             invert(self.dim, self.root, inverse);
             square_of_product(inverse, prior.root)
@@ -60,7 +60,7 @@ impl Wishart<'_> {
 
     /// Writes a draw of `L`: `root B^-1` with `B` a lower triangle of standard normals under a
     /// diagonal of square roots of chi-squares (Bartlett 1933, from the last column to the first).
-    pub(super) fn sample(&self, mut rng: &mut dyn Rng, out: &mut [f64]) {
+    pub(in crate::models) fn sample(&self, mut rng: &mut dyn Rng, out: &mut [f64]) {
         with_buffer(2 * out.len(), |buffer| {
             let (b, inverse) = buffer.split_at_mut(out.len());
             fill_normal(rng, b);
@@ -75,7 +75,7 @@ impl Wishart<'_> {
     }
 
     /// The log density of a draw.
-    pub(super) fn log_density(&self, l: &[f64]) -> f64 {
+    pub(in crate::models) fn log_density(&self, l: &[f64]) -> f64 {
         let dim = self.dim;
         let diagonal = |t: &[f64], i: usize| t[triangle::len(i) + i];
         if (0..dim).any(|i| !(diagonal(l, i) > 0.0 && diagonal(l, i).is_finite())) {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::bijector::Support;
 use crate::error::Error;
 
-pub(super) use levels::Levels;
+pub(crate) use levels::Levels;
 
 /// No probability and no rate is smaller: where the likelihood is highest at 0 they stay here, so
 /// that a row unlike all others is unlikely rather than impossible.
@@ -35,7 +35,7 @@ pub enum Column {
 /// coefficients; the sums of the features over rows are the statistics of the component. A prior
 /// has a number for each feature, too, and `ln p` at a point is its constant plus the sum of
 /// (number less [`Kind::less`]) times coefficient.
-pub(super) trait Kind {
+pub(crate) trait Kind {
     /// How many features a cell has.
     fn features(&self) -> usize;
     /// How many numbers describe the column in a component: probabilities, or a rate.
@@ -90,7 +90,7 @@ pub(super) trait Kind {
 }
 
 /// Any kind.
-pub(super) enum AnyKind {
+pub(crate) enum AnyKind {
     Binary,
     Levels(Levels),
     Count,
@@ -108,7 +108,7 @@ impl Deref for AnyKind {
 }
 
 impl Column {
-    pub(super) fn kind(self) -> AnyKind {
+    pub(crate) fn kind(self) -> AnyKind {
         match self {
             Column::Binary => AnyKind::Binary,
             Column::Levels(n) => AnyKind::Levels(Levels(n)),

@@ -9,30 +9,30 @@ use crate::special::log_gamma;
 
 /// A column and its place.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Place {
-    pub(super) column: Column,
+pub(crate) struct Place {
+    pub(crate) column: Column,
     /// Its first feature.
-    pub(super) feature: usize,
+    pub(crate) feature: usize,
     /// Its first value in a component.
-    pub(super) value: usize,
+    pub(crate) value: usize,
     /// Its first coordinate in a component.
-    pub(super) free: usize,
+    pub(crate) free: usize,
 }
 
 /// The columns, in order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Layout {
-    pub(super) places: Vec<Place>,
+pub(crate) struct Layout {
+    pub(crate) places: Vec<Place>,
     /// How many features there are.
-    pub(super) features: usize,
+    pub(crate) features: usize,
     /// How many values a component has.
-    pub(super) values: usize,
+    pub(crate) values: usize,
     /// How many of them are free.
-    pub(super) free: usize,
+    pub(crate) free: usize,
 }
 
 impl Layout {
-    pub(super) fn new(columns: &[Column]) -> Layout {
+    pub(crate) fn new(columns: &[Column]) -> Layout {
         let mut layout = Layout::default();
         for &column in columns {
             let (feature, value, free) = (layout.features, layout.values, layout.free);
@@ -47,7 +47,7 @@ impl Layout {
 
     /// Calls `f` with each feature of a row that is not 0, and its value. A missing cell has none.
     #[inline(always)]
-    pub(super) fn each(&self, row: &[f64], mut f: impl FnMut(usize, f64)) {
+    pub(crate) fn each(&self, row: &[f64], mut f: impl FnMut(usize, f64)) {
         for (&x, place) in row.iter().zip(&self.places) {
             if x.is_nan() {
                 continue;
@@ -63,19 +63,19 @@ impl Layout {
     }
 
     /// What the log probability of a row has in every component: `-sum ln x!` over counts.
-    pub(super) fn base(&self, row: &[f64]) -> f64 {
+    pub(crate) fn base(&self, row: &[f64]) -> f64 {
         let counts = row.iter().zip(&self.places);
         let counts = counts.filter(|(x, p)| p.column == Column::Count && !x.is_nan());
         -counts.map(|(x, _)| log_gamma(x + 1.0)).sum::<f64>()
     }
 
     /// Calls `f` with the kind of each column, its features, values and coordinates.
-    pub(super) fn kinds(&self) -> impl Iterator<Item = (super::column::AnyKind, Place)> {
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = (super::column::AnyKind, Place)> {
         self.places.iter().map(|&place| (place.column.kind(), place))
     }
 
     /// Refuses rows with a cell that is not of its column's kind, or of another length.
-    pub(super) fn check(&self, data: &Observations) -> Result<(), Error> {
+    pub(crate) fn check(&self, data: &Observations) -> Result<(), Error> {
         let dim = self.places.len();
         Error::expect_len("a row", data.dim(), "the list of columns", dim)?;
         data.expect_cells(
@@ -85,7 +85,7 @@ impl Layout {
     }
 
     /// How far apart two rows are, squared: over the cells both have.
-    pub(super) fn distance(&self, a: &[f64], b: &[f64]) -> f64 {
+    pub(crate) fn distance(&self, a: &[f64], b: &[f64]) -> f64 {
         let (mut sum, mut seen) = (0.0, 0.0);
         for ((a, b), place) in a.iter().zip(b).zip(&self.places) {
             if !a.is_nan() && !b.is_nan() {
@@ -98,13 +98,13 @@ impl Layout {
 }
 
 impl Place {
-    pub(super) fn features(&self, kind: &dyn Kind) -> std::ops::Range<usize> {
+    pub(crate) fn features(&self, kind: &dyn Kind) -> std::ops::Range<usize> {
         self.feature..self.feature + kind.features()
     }
-    pub(super) fn values(&self, kind: &dyn Kind) -> std::ops::Range<usize> {
+    pub(crate) fn values(&self, kind: &dyn Kind) -> std::ops::Range<usize> {
         self.value..self.value + kind.values()
     }
-    pub(super) fn free(&self, kind: &dyn Kind) -> std::ops::Range<usize> {
+    pub(crate) fn free(&self, kind: &dyn Kind) -> std::ops::Range<usize> {
         self.free..self.free + kind.free()
     }
 }

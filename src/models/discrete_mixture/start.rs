@@ -26,7 +26,7 @@ impl DiscreteMixture {
     }
 
     /// Start `index` of those of a seed.
-    pub(super) fn started_at(mut self, seed: u64, index: u64) -> DiscreteMixture {
+    pub(in crate::models) fn started_at(mut self, seed: u64, index: u64) -> DiscreteMixture {
         let sums = guess(&self.data, &self.layout, self.len(), seed, index);
         // every component has a share in every row
         if self.maximize_from(&sums).is_err() {

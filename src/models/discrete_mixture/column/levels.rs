@@ -10,7 +10,7 @@ use crate::special::{log_gamma, polygamma};
 
 /// Features: whether the cell is level `l`. Coefficients `ln p_l`; coordinates `ln(p_l / p_last)`;
 /// a prior `a`. The weights of the components are such a `p`, too.
-pub(in super::super) struct Levels(pub(in super::super) usize);
+pub(crate) struct Levels(pub(crate) usize);
 
 impl Kind for Levels {
     fn features(&self) -> usize {
