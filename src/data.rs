@@ -1,11 +1,17 @@
 //! Data: the tables models see, and small data sets for examples, each with its source and terms.
 
+mod digits;
 mod faithful;
+mod idx;
+mod images;
 mod iris;
 mod nile;
 mod observations;
 
+pub use digits::digits;
 pub use faithful::OLD_FAITHFUL;
+pub use idx::read_idx_labels;
+pub use images::Images;
 pub use iris::IRIS;
 pub use nile::NILE;
 pub use observations::Observations;
