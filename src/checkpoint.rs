@@ -34,6 +34,9 @@ pub(crate) struct Fingerprint {
     /// Only where the model has no parameters of its own.
     #[serde(with = "lossless::maybe")]
     log_joint: Option<f64>,
+    /// What model and family say of their architecture.
+    #[serde(default)]
+    architecture: [String; 2],
 }
 
 impl Fingerprint {
@@ -45,7 +48,8 @@ impl Fingerprint {
             let z: Vec<T> = z.into_iter().map(T::from_f64).collect();
             Caught::by(|| model.log_joint(&z)).ok()
         });
-        Fingerprint { space, n_theta, n_params, log_joint }
+        let architecture = [model.architecture(), q.architecture()];
+        Fingerprint { space, n_theta, n_params, log_joint, architecture }
     }
 
     /// An error that names the first difference.
@@ -60,6 +64,13 @@ impl Fingerprint {
         };
         if self.space != now.space {
             return differ("the space of coordinates", names(self), names(now));
+        }
+        let parts = ["the architecture of the model", "the architecture of the family"];
+        for (i, what) in parts.into_iter().enumerate() {
+            let [saved, now] = [self, now].map(|f| f.architecture[i].clone());
+            if saved != now {
+                return differ(what, saved, now);
+            }
         }
         let count = |f: &Fingerprint| f.n_theta.to_string();
         if self.n_theta != now.n_theta {
@@ -187,23 +198,62 @@ impl<M, Q, A> Run<M, Q, A> {
     /// # Errors
     /// A file that cannot be read or is damaged, foreign or of a newer version; a model whose
     /// coordinates or data differ from those of the saved run.
-    pub fn resume<T>(path: impl AsRef<Path>, mut model: M) -> Result<Self, Error>
+    pub fn resume<T>(path: impl AsRef<Path>, model: M) -> Result<Self, Error>
     where
         T: Scalar,
         M: Model<T>,
         Q: Family<T> + DeserializeOwned,
         A: Ascent<M, Q, T> + DeserializeOwned,
     {
-        let path = path.as_ref();
+        Run::resumed(path.as_ref(), model, Ok)
+    }
+
+    /// [`Run::resume`] for a family that keeps data of its own, which no checkpoint holds, such as
+    /// an [`Encoder`](crate::nn::Encoder): `q` is the one the run was started with, and is given the
+    /// saved parameters.
+    ///
+    /// # Errors
+    /// As [`Run::resume`], and a family of another architecture.
+    pub fn resume_into<T>(path: impl AsRef<Path>, model: M, mut q: Q) -> Result<Self, Error>
+    where
+        T: Scalar,
+        M: Model<T>,
+        Q: Family<T> + DeserializeOwned,
+        A: Ascent<M, Q, T> + DeserializeOwned,
+    {
+        Run::resumed(path.as_ref(), model, |saved: Q| {
+            let words = |q: &Q| format!("{} ({} parameters)", q.architecture(), q.n_params());
+            if saved.architecture() != q.architecture() || saved.n_params() != q.n_params() {
+                let what = "the architecture of the family".to_string();
+                return Err(Error::Mismatch { what, saved: words(&saved), now: words(&q) });
+            }
+            let mut lambda = vec![T::default(); q.n_params()];
+            saved.params(&mut lambda);
+            q.set_params(&lambda);
+            Ok(q)
+        })
+    }
+
+    fn resumed<T>(
+        path: &Path,
+        mut model: M,
+        family: impl FnOnce(Q) -> Result<Q, Error>,
+    ) -> Result<Self, Error>
+    where
+        T: Scalar,
+        M: Model<T>,
+        Q: Family<T> + DeserializeOwned,
+        A: Ascent<M, Q, T> + DeserializeOwned,
+    {
         let text = fs::read_to_string(path)
             .map_err(|e| file_error(path, format!("cannot be read: {e}")))?;
         let saved: Saved<Q, A> = read(path, &text)?;
-        saved.model.expect(&Fingerprint::of(&model, &saved.q))?;
+        let mut q = family(saved.q)?;
+        saved.model.expect(&Fingerprint::of(&model, &q))?;
         if !saved.theta.is_empty() {
             let theta: Vec<T> = saved.theta.iter().map(|&t| T::from_f64(t)).collect();
             model.set_theta(&theta);
         }
-        let mut q = saved.q;
         q.whole();
         let mut run = Run::unstarted(model, q, saved.ascent, saved.options)?;
         run.fingerprint = saved.model;

@@ -74,6 +74,11 @@ pub trait Family<T: Scalar = f64> {
     fn entropy(&self) -> Option<f64> {
         None
     }
+    /// What tells it from others with as many parameters, in a few words: a checkpoint keeps them
+    /// and refuses to go on where they differ. Nothing unless overridden.
+    fn architecture(&self) -> String {
+        String::new()
+    }
     /// Attends to these rows of the data only; families without local parameters ignore it.
     fn subsample(&mut self, _rows: &[usize]) {}
     /// Back to all rows.

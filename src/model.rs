@@ -78,6 +78,11 @@ pub trait Model<T: Scalar = f64> {
         natural
     }
 
+    /// What tells it from others with as many parameters, in a few words: a checkpoint keeps them
+    /// and refuses to go on where they differ. Nothing unless overridden.
+    fn architecture(&self) -> String {
+        String::new()
+    }
     /// The number of the model's own parameters, learned together with `q`.
     fn n_theta(&self) -> usize {
         0
@@ -86,6 +91,16 @@ pub trait Model<T: Scalar = f64> {
     fn theta(&self, _out: &mut [T]) {}
     /// Replaces the model's own parameters.
     fn set_theta(&mut self, _theta: &[T]) {}
+    /// The model's own parameters themselves, where it keeps them as one slice: a step then need
+    /// not copy them.
+    fn lent_theta(&self) -> Option<&[T]> {
+        None
+    }
+    /// [`Model::set_theta`] by an exchange, where that saves a copy: what `theta` holds afterwards,
+    /// of the same length, is nobody's.
+    fn swap_theta(&mut self, theta: &mut Vec<T>) {
+        self.set_theta(theta);
+    }
     /// Adds `sum_s weights[s] * grad_theta log p_theta(x, z_s)` to `grad`.
     fn add_theta_grad(&self, _z: &[T], _weights: &[T], _grad: &mut [T]) {}
 

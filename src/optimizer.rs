@@ -23,6 +23,7 @@ pub use sgd::Sgd;
 use pulp::{Simd, WithSimd};
 
 use crate::error::Error;
+use crate::pool::both;
 use crate::scalar::Scalar;
 use crate::simd::dispatch;
 
@@ -45,6 +46,15 @@ pub trait Optimizer<T: Scalar = f64> {
     fn advance(&mut self, params: &[T], next: &mut [T]) -> bool {
         self.step(params, next);
         dispatch(Add { params, next })
+    }
+
+    /// [`Optimizer::advance`] where parameters and gradient lie in two pieces, to the same bits;
+    /// `None`, with nothing done, where it wants them in one.
+    fn advance_pieces(&mut self, params: [&[T]; 2], next: [&mut [T]; 2]) -> Option<bool> {
+        match (params, next) {
+            ([[], params], [[], next]) => Some(self.advance(params, next)),
+            _ => None,
+        }
     }
 
     /// Says what is wrong with the settings, before any step is taken.
@@ -121,8 +131,16 @@ pub(crate) fn norm<T: Scalar>(x: &[T]) -> f64 {
 
 /// The sum of the squares, in an order that does not depend on the machine.
 pub(crate) fn square<T: Scalar>(x: &[T]) -> f64 {
+    if x.len() > LONG {
+        let (a, b) = x.split_at(x.len() / 2);
+        let (a, b) = both(|| square(a), || square(b));
+        return a + b;
+    }
     dispatch(Square(x))
 }
+
+/// Longer passes over the parameters are shared among the threads of the pool.
+pub(crate) const LONG: usize = 1 << 16;
 
 struct Square<'a, T>(&'a [T]);
 

@@ -1,6 +1,6 @@
 //! `Scalar`: the two floating-point types parameters may have; statistics use `f64`, networks `f32`.
 
-use crate::simd;
+use crate::simd::{self, single};
 use std::fmt::Debug;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
@@ -45,10 +45,21 @@ pub trait Scalar:
     fn sqrt(self) -> Self;
     /// Whether this is neither infinite nor NaN.
     fn is_finite(self) -> bool;
+    /// Size without sign.
+    fn abs(self) -> Self;
+    /// `e^x`, where overflow cannot be: for `f32` of limited range, and vectorised in a loop.
+    #[doc(hidden)]
+    fn quick_exp(self) -> Self;
+    /// `tanh x`, for `f32` vectorised in a loop.
+    #[doc(hidden)]
+    fn quick_tanh(self) -> Self;
+    /// `(1 / (1 + e^-x), ln(1 + e^x))`, for `f32` vectorised in a loop.
+    #[doc(hidden)]
+    fn sigmoid_softplus(self) -> (Self, Self);
 }
 
 macro_rules! scalar {
-    ($t:ty, $exp_to:expr) => {
+    ($t:ty, $exp_to:expr, $exp:expr, $tanh:expr, $pair:expr) => {
         impl Scalar for $t {
             fn from_f64(x: f64) -> $t {
                 x as $t
@@ -71,10 +82,38 @@ macro_rules! scalar {
             fn is_finite(self) -> bool {
                 <$t>::is_finite(self)
             }
+            #[inline(always)]
+            fn abs(self) -> $t {
+                <$t>::abs(self)
+            }
+            #[inline(always)]
+            fn quick_exp(self) -> $t {
+                $exp(self)
+            }
+            #[inline(always)]
+            fn quick_tanh(self) -> $t {
+                $tanh(self)
+            }
+            #[inline(always)]
+            fn sigmoid_softplus(self) -> ($t, $t) {
+                $pair(self)
+            }
         }
     };
 }
-scalar!(f32, |x: &[f32], out: &mut [f32]| {
-    out.iter_mut().zip(x).for_each(|(out, x)| *out = x.exp());
-});
-scalar!(f64, simd::exp_to);
+scalar!(
+    f32,
+    |x: &[f32], out: &mut [f32]| {
+        out.iter_mut().zip(x).for_each(|(out, x)| *out = x.exp());
+    },
+    single::exp,
+    single::tanh,
+    single::sigmoid_softplus
+);
+scalar!(f64, simd::exp_to, f64::exp, f64::tanh, logistic_pair);
+
+fn logistic_pair(x: f64) -> (f64, f64) {
+    let e = (-x.abs()).exp();
+    let near = 1.0 / (1.0 + e);
+    (if x < 0.0 { e * near } else { near }, x.max(0.0) + e.ln_1p())
+}

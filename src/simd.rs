@@ -15,6 +15,7 @@ mod bits;
 mod exponential;
 mod logarithm;
 mod logistic;
+pub(crate) mod single;
 mod slices;
 #[cfg(test)]
 mod tests;

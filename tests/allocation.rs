@@ -8,16 +8,17 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
-use elbo::data::{OLD_FAITHFUL, Observations};
+use elbo::data::{OLD_FAITHFUL, Observations, digits};
 use elbo::models::bayesian_mixture::Weights;
 use elbo::models::{BayesianMixture, Covariance, DiscreteMixture, GaussianMixture};
+use elbo::nn::{Activation, Decoder, Encoder, Likelihood, Mlp};
 use elbo::{
     Adam, AdamW, Affine, Ascent, Averaged, Bernoulli, Beta, Categorical, ClipNorm, ClipValue,
     Differentiable, Disarm, DoWG, DoublyReparameterized, EStep, Enumeration, Family,
     FullRankGaussian, GradientAscent, GumbelSoftmax, ImportanceWeighted, LowRankGaussian, MStep,
-    MeanFieldGaussian, Model, OneHot, Only, Options, Paired, Product, Real, Reparameterization,
-    Run, Scalar, Schedule, Scheduled, ScoreFunction, Sgd, Space, Squarem, StickingTheLanding, Stop,
-    Support, Transformed, Var, Vimco, density, from_fn,
+    MeanFieldGaussian, Minibatch, Model, OneHot, Only, Options, Paired, Product, Real,
+    Reparameterization, Run, Scalar, Schedule, Scheduled, ScoreFunction, Sgd, Space, Squarem,
+    StickingTheLanding, Stop, Support, Transformed, Var, Vimco, density, from_fn,
 };
 
 thread_local! {
@@ -414,6 +415,26 @@ fn the_paired_test() {
     let path = GradientAscent::new(Reparameterization { draws: 4 }, Averaged::new(DoWG::new()));
     let q = MeanFieldGaussian::standard(10);
     allocates_nothing_after(20, Stop::Paired(paired), eight_schools(), q, path);
+}
+
+/// A variational autoencoder: what is left is the room that products make for themselves, at most
+/// two pieces each, and there are 11 for each of the two panels of a batch.
+#[test]
+fn networks_allocate_no_more_than_their_products() {
+    let images = Arc::new(digits().0);
+    let network = |widths: &[usize]| Mlp::<f32>::new(widths, Activation::Tanh, 1).expect("widths");
+    let model = Decoder::new(network(&[3, 32, 64]), images.clone(), Likelihood::Bernoulli);
+    let q = Encoder::new(network(&[64, 32, 6]), images).expect("it fits");
+    let inner = GradientAscent::new(Reparameterization { draws: 1 }, Adam::rate(1e-3));
+    let options = Options { steps: 202, stop: Stop::Budget, ..Options::default() };
+    let ascent = Minibatch::new(128, inner);
+    let mut run = Run::new(model.expect("it fits"), q, ascent, options).expect("the pair fits");
+    // an epoch, in which batches of every size have been met
+    (0..20).for_each(|_| assert_eq!(run.step(), Ok(None)));
+    let before = allocations();
+    (0..100).for_each(|_| assert_eq!(run.step(), Ok(None)));
+    let total = allocations() - before;
+    assert!(total <= 100 * 2 * 11 * 2, "100 steps allocated {total} times");
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub struct Array {
 }
 
 impl Array {
-    /// Reads an array of `<f8` or `<i8` without a second copy of it in memory.
+    /// Reads an array of `<f8`, `<f4` or `<i8` without a second copy of it in memory.
     pub fn read(file: &Path) -> Result<Array, String> {
         let file = File::open(file).map_err(|e| e.to_string())?;
         let mut reader = BufReader::with_capacity(1 << 16, file);
@@ -20,20 +20,35 @@ impl Array {
         if header.contains("'fortran_order': True") {
             return Err("it is column by column; save np.ascontiguousarray(..)".to_string());
         }
-        let number: fn([u8; 8]) -> f64 = if header.contains("'<f8'") {
-            f64::from_le_bytes
+        let (width, number): (usize, fn([u8; 8]) -> f64) = if header.contains("'<f8'") {
+            (8, f64::from_le_bytes)
         } else if header.contains("'<i8'") {
-            |bytes| i64::from_le_bytes(bytes) as f64
+            (8, |bytes| i64::from_le_bytes(bytes) as f64)
+        } else if header.contains("'<f4'") {
+            (4, |[a, b, c, d, ..]| f64::from(f32::from_le_bytes([a, b, c, d])))
         } else {
-            return Err("it holds neither f64 nor i64".to_string());
+            return Err("it holds neither f64 nor f32 nor i64".to_string());
         };
         let mut values = Vec::with_capacity(shape.iter().product());
         let mut bytes = [0; 8];
         for _ in 0..shape.iter().product() {
-            reader.read_exact(&mut bytes).map_err(|e| e.to_string())?;
+            reader.read_exact(&mut bytes[..width]).map_err(|e| e.to_string())?;
             values.push(number(bytes));
         }
         Ok(Array { shape, values })
+    }
+
+    /// The bytes of an array of `|u1`.
+    pub fn bytes(file: &Path) -> Result<(Vec<usize>, Vec<u8>), String> {
+        let mut reader = BufReader::new(File::open(file).map_err(|e| e.to_string())?);
+        let header = header(&mut reader)?;
+        let shape = shape(&header).ok_or("no shape in its header")?;
+        if !header.contains("'|u1'") || header.contains("'fortran_order': True") {
+            return Err("it does not hold bytes row by row".to_string());
+        }
+        let mut bytes = vec![0; shape.iter().product()];
+        reader.read_exact(&mut bytes).map_err(|e| e.to_string())?;
+        Ok((shape, bytes))
     }
 
     /// Numbers in a row.

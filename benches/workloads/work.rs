@@ -1,6 +1,6 @@
 //! How much work each workload is: the same for everyone who is measured.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::failure::Failure;
@@ -38,12 +38,14 @@ const fn some_rows(name: &'static str, batch: usize) -> Work {
 }
 
 /// Every workload.
-pub const WORK: [Work; 11] = [
+pub const WORK: [Work; 13] = [
     all_rows("w1", "w1", [10, 4000, 100, 4000], 0.02),
     all_rows("w2a", "w2", [10, 600, 20, 400], 0.02),
     all_rows("w2b", "w2", [10, 150, 5, 64], 0.05),
     all_rows("w3", "w3", [10, 1000, 25, 200], 0.02),
     Work { folder: "w4", ..all_rows("w4_em", "w4", [0, 50, 5, 0], 0.0) },
+    Work { folder: "w4", ..all_rows("w4_vb", "w4", [0, 50, 5, 0], 0.0) },
+    Work { batch: Some(128), ..all_rows("w5", "w5", [1, 468, 26, 1], 0.001) },
     all_rows("w6a", "w6", [10, 2000, 50, 0], 0.02),
     all_rows("w6b", "w6", [10, 100, 5, 0], 0.02),
     Work { folder: "w7", ..all_rows("w7_em", "w7", [0, 50, 5, 0], 0.0) },
@@ -76,8 +78,17 @@ pub struct Job {
 impl Job {
     /// An input of the workload.
     pub fn input(&self, name: &str) -> Result<Array, Failure> {
+        self.read(name, Array::read)
+    }
+
+    /// An input made of bytes, and its shape.
+    pub fn bytes(&self, name: &str) -> Result<(Vec<usize>, Vec<u8>), Failure> {
+        self.read(name, Array::bytes)
+    }
+
+    fn read<A>(&self, name: &str, read: fn(&Path) -> Result<A, String>) -> Result<A, Failure> {
         let file = self.data.join(self.work.folder).join(format!("{name}.npy"));
-        Array::read(&file).map_err(|reason| {
+        read(&file).map_err(|reason| {
             let made_by = self.work.made_by;
             Failure::new(format!(
                 "{}: {reason}. The inputs of {} are made by `python workloads/gen.py {made_by}` in the folder of the peers' harness, which writes data/{}",

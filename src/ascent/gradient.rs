@@ -38,8 +38,10 @@ impl<E: Clone, O: Clone> Clone for GradientAscent<E, O> {
 /// Buffers of the move and, in `scratch`, of its estimator.
 struct Buffers<T, S> {
     params: Vec<T>,
-    /// The gradient, then the parameters it leads to.
-    next: Vec<T>,
+    /// Gradients in `theta` and in `lambda`, then the parameters they lead to.
+    next: [Vec<T>; 2],
+    /// The same side by side, for an optimizer that wants them so.
+    joint: Vec<T>,
     z: Vec<T>,
     log_p: Vec<f64>,
     log_q: Vec<f64>,
@@ -48,9 +50,15 @@ struct Buffers<T, S> {
 
 impl<T, S: Default> Default for Buffers<T, S> {
     fn default() -> Self {
-        let (params, next) = (Vec::new(), Vec::new());
-        let (log_p, log_q) = (Vec::new(), Vec::new());
-        Buffers { params, next, z: Vec::new(), log_p, log_q, scratch: S::default() }
+        Buffers {
+            params: Vec::new(),
+            next: Default::default(),
+            joint: Vec::new(),
+            z: Vec::new(),
+            log_p: Vec::new(),
+            log_q: Vec::new(),
+            scratch: S::default(),
+        }
     }
 }
 
@@ -102,9 +110,12 @@ impl<E, O> GradientAscent<E, O> {
     {
         let b = buffers_of::<Buffers<T, E::Scratch>>(&mut self.buffers);
         let n_theta = model.n_theta();
-        b.next.clear();
-        b.next.resize(n_theta + q.n_params(), T::default());
-        let (grad_theta, grad_lambda) = b.next.split_at_mut(n_theta);
+        let sizes = [n_theta, q.n_params()];
+        for (next, size) in b.next.iter_mut().zip(sizes) {
+            next.clear();
+            next.resize(size, T::default());
+        }
+        let [grad_theta, grad_lambda] = &mut b.next;
         let estimate =
             estimate(&mut self.estimator, model, q, &mut b.scratch, grad_theta, grad_lambda);
         let reject = |bad| Step { rejected: Some(Box::new(bad)), ..Step::default() };
@@ -112,26 +123,34 @@ impl<E, O> GradientAscent<E, O> {
             Ok(elbo) => elbo,
             Err(bad) => return reject(bad),
         };
-        let square = square(&b.next);
+        let square = square(grad_theta) + square(grad_lambda);
         if !square.is_finite() || elbo.is_some_and(|elbo| !elbo.is_finite()) {
             return reject(sum_not_finite(elbo, &b.next));
         }
-        let lent = if n_theta == 0 { q.lent_params() } else { None };
-        let taken = match lent {
-            Some(lambda) => self.optimizer.advance(lambda, &mut b.next),
-            None => {
-                read(model, q, &mut b.params);
-                self.optimizer.advance(&b.params, &mut b.next)
+        let theta = if n_theta == 0 { Some(&[][..]) } else { model.lent_theta() };
+        let lent = theta.zip(q.lent_params()).and_then(|(theta, lambda)| {
+            self.optimizer.advance_pieces([theta, lambda], [grad_theta, grad_lambda])
+        });
+        let taken = lent.unwrap_or_else(|| {
+            read(model, q, &mut b.params);
+            if n_theta == 0 {
+                return self.optimizer.advance(&b.params, grad_lambda);
             }
-        };
+            b.joint.clear();
+            b.joint.extend_from_slice(grad_theta);
+            b.joint.extend_from_slice(grad_lambda);
+            let taken = self.optimizer.advance(&b.params, &mut b.joint);
+            grad_theta.copy_from_slice(&b.joint[..n_theta]);
+            grad_lambda.copy_from_slice(&b.joint[n_theta..]);
+            taken
+        });
         if !taken {
             return reject(sum_not_finite(elbo, &b.next));
         }
-        if n_theta == 0 {
-            q.swap_params(&mut b.next);
-        } else {
-            write(model, q, &b.next);
+        if n_theta > 0 {
+            model.swap_theta(grad_theta);
         }
+        q.swap_params(grad_lambda);
         let objective = self.estimator.last_objective(&b.scratch).filter(|_| elbo.is_some());
         Step { elbo, objective, grad_norm: Some(square.sqrt()), ..Step::default() }
     }
@@ -219,9 +238,9 @@ where
 }
 
 /// The first parameter whose gradient or value is not finite.
-fn sum_not_finite<T: Scalar>(elbo: Option<f64>, params: &[T]) -> NonFinite {
+fn sum_not_finite<T: Scalar>(elbo: Option<f64>, pieces: &[Vec<T>; 2]) -> NonFinite {
     let elbo = elbo.unwrap_or(f64::NAN);
-    let coordinate = params.iter().position(|g| !g.is_finite());
+    let coordinate = pieces.iter().flatten().position(|g| !g.is_finite());
     NonFinite { draw: 0, z: Vec::new(), log_joint: elbo, log_q: 0.0, coordinate }
 }
 
@@ -236,14 +255,13 @@ pub(crate) fn check_pair<T: Scalar, M: Model<T>, Q: Family<T>>(
     let space = model.space();
     space.check()?;
     Error::expect_len("the family", q.dim(), "the model", space.dim())?;
-    let names = space.coordinate_names();
-    for (i, name) in names.iter().enumerate() {
+    for i in 0..space.dim() {
         let (model, family) = (space.support(i), q.support(i));
         let same =
             model == family || (model == Support::Interval(0.0, 1.0) && family == Support::Unit);
         if !same {
             return Err(Error::SupportMismatch {
-                name: name.clone(),
+                name: space.coordinate_names()[i].clone(),
                 support: model.name(),
                 family: family.name(),
             });

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use pulp::{Simd, WithSimd};
 
-use super::{Optimizer, check_decay, check_positive};
+use super::{LONG, Optimizer, check_decay, check_positive};
 use crate::error::Error;
+use crate::pool::both;
 use crate::scalar::Scalar;
 use crate::simd::dispatch;
 
@@ -42,42 +43,71 @@ impl<T: Scalar> Adam<T> {
 
 impl<T: Scalar> Adam<T> {
     /// The step, or with `MOVED` the new parameters, less `loss` of the old ones; and whether that
-    /// is finite everywhere.
-    pub(super) fn pass<const MOVED: bool>(
+    /// is finite everywhere. Parameters and gradient may lie in several pieces.
+    pub(super) fn pass<const MOVED: bool, const N: usize>(
         &mut self,
         loss: f64,
-        params: &[T],
-        step: &mut [T],
+        params: [&[T]; N],
+        step: [&mut [T]; N],
     ) -> bool {
-        self.first.resize(step.len(), T::default());
-        self.second.resize(step.len(), T::default());
+        let n = step.iter().map(|piece| piece.len()).sum();
+        self.first.resize(n, T::default());
+        self.second.resize(n, T::default());
         self.steps += 1;
         let t = self.steps as f64;
-        dispatch(Pass::<T, MOVED> {
-            rate: T::from_f64(self.rate / (1.0 - self.beta1.powf(t))),
-            unbias: T::from_f64((1.0 / (1.0 - self.beta2.powf(t))).sqrt()),
-            decays: [self.beta1, self.beta2].map(T::from_f64),
-            epsilon: T::from_f64(self.epsilon),
-            loss: T::from_f64(loss),
-            params,
-            step,
-            first: &mut self.first,
-            second: &mut self.second,
-        })
+        let rate = T::from_f64(self.rate / (1.0 - self.beta1.powf(t)));
+        let unbias = T::from_f64((1.0 / (1.0 - self.beta2.powf(t))).sqrt());
+        let decays = [self.beta1, self.beta2].map(T::from_f64);
+        let (epsilon, loss) = (T::from_f64(self.epsilon), T::from_f64(loss));
+        let numbers = Numbers { rate, unbias, decays, epsilon, loss };
+        let (mut first, mut second) = (&mut self.first[..], &mut self.second[..]);
+        let mut finite = true;
+        for (params, step) in params.into_iter().zip(step) {
+            let (a, rest) = std::mem::take(&mut first).split_at_mut(step.len());
+            let (b, others) = std::mem::take(&mut second).split_at_mut(step.len());
+            (first, second) = (rest, others);
+            finite &= Pass::<T, MOVED> { numbers, params, step, first: a, second: b }.run();
+        }
+        finite
     }
 }
 
-/// One pass over the parameters.
-struct Pass<'a, T, const MOVED: bool> {
+/// What a pass is told.
+#[derive(Clone, Copy)]
+struct Numbers<T> {
     rate: T,
     unbias: T,
     decays: [T; 2],
     epsilon: T,
     loss: T,
+}
+
+/// One pass over the parameters.
+struct Pass<'a, T, const MOVED: bool> {
+    numbers: Numbers<T>,
     params: &'a [T],
     step: &'a mut [T],
     first: &'a mut [T],
     second: &'a mut [T],
+}
+
+impl<T: Scalar, const MOVED: bool> Pass<'_, T, MOVED> {
+    /// A long one in halves side by side.
+    fn run(self) -> bool {
+        if self.step.len() <= LONG {
+            return dispatch(self);
+        }
+        let Pass { numbers, params, step, first, second } = self;
+        let half = step.len() / 2;
+        let (p, params) = params.split_at(half);
+        let (s, step) = step.split_at_mut(half);
+        let (f, first) = first.split_at_mut(half);
+        let (v, second) = second.split_at_mut(half);
+        let before = Pass::<T, MOVED> { numbers, params: p, step: s, first: f, second: v };
+        let after = Pass::<T, MOVED> { numbers, params, step, first, second };
+        let (a, b) = both(|| before.run(), || after.run());
+        a && b
+    }
 }
 
 impl<T: Scalar, const MOVED: bool> WithSimd for Pass<'_, T, MOVED> {
@@ -85,8 +115,8 @@ impl<T: Scalar, const MOVED: bool> WithSimd for Pass<'_, T, MOVED> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> bool {
-        let Pass { rate, unbias, decays: [b1, b2], epsilon, loss, params, step, first, second } =
-            self;
+        let Pass { numbers, params, step, first, second } = self;
+        let Numbers { rate, unbias, decays: [b1, b2], epsilon, loss } = numbers;
         let n = step.len();
         let (params, first, second) = (&params[..n], &mut first[..n], &mut second[..n]);
         let (new1, new2) = (T::from_f64(1.0) - b1, T::from_f64(1.0) - b2);
@@ -110,10 +140,13 @@ impl<T: Scalar, const MOVED: bool> WithSimd for Pass<'_, T, MOVED> {
 
 impl<T: Scalar> Optimizer<T> for Adam<T> {
     fn step(&mut self, params: &[T], step: &mut [T]) {
-        self.pass::<false>(0.0, params, step);
+        self.pass::<false, 1>(0.0, [params], [step]);
     }
     fn advance(&mut self, params: &[T], next: &mut [T]) -> bool {
-        self.pass::<true>(0.0, params, next)
+        self.pass::<true, 1>(0.0, [params], [next])
+    }
+    fn advance_pieces(&mut self, params: [&[T]; 2], next: [&mut [T]; 2]) -> Option<bool> {
+        Some(self.pass::<true, 2>(0.0, params, next))
     }
     fn check(&self) -> Result<(), Error> {
         check_positive("Adam rate", self.rate)?;

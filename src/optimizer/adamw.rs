@@ -40,10 +40,13 @@ impl<T: Scalar> AdamW<T> {
 
 impl<T: Scalar> Optimizer<T> for AdamW<T> {
     fn step(&mut self, params: &[T], step: &mut [T]) {
-        self.adam.pass::<false>(self.adam.rate * self.decay, params, step);
+        self.adam.pass::<false, 1>(self.adam.rate * self.decay, [params], [step]);
     }
     fn advance(&mut self, params: &[T], next: &mut [T]) -> bool {
-        self.adam.pass::<true>(self.adam.rate * self.decay, params, next)
+        self.adam.pass::<true, 1>(self.adam.rate * self.decay, [params], [next])
+    }
+    fn advance_pieces(&mut self, params: [&[T]; 2], next: [&mut [T]; 2]) -> Option<bool> {
+        Some(self.adam.pass::<true, 2>(self.adam.rate * self.decay, params, next))
     }
     fn check(&self) -> Result<(), Error> {
         self.adam.check()?;

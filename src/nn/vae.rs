@@ -1,0 +1,227 @@
+//! `Vae`: what can be asked of a decoder and an encoder once they are fitted.
+
+use super::encoder::{Encoder, Encoding};
+use super::{Decoder, Network};
+use crate::data::Images;
+use crate::diagnostics::Estimate;
+use crate::error::Error;
+use crate::noise::{Purpose, fill_normal, stream};
+use crate::scalar::Scalar;
+
+/// A decoder and an encoder side by side. Images it is asked about may be others than those it has
+/// learned from.
+///
+/// ```
+/// use std::sync::Arc;
+/// use elbo::{data::digits, nn::{Activation, Decoder, Encoder, Likelihood, Mlp, Vae}};
+/// let images = Arc::new(digits().0);
+/// let decoder = Mlp::<f32>::new(&[2, 16, 64], Activation::Tanh, 1)?;
+/// let encoder = Mlp::<f32>::new(&[64, 16, 4], Activation::Tanh, 2)?;
+/// let decoder = Decoder::new(decoder, images.clone(), Likelihood::Bernoulli)?;
+/// let encoder = Encoder::new(encoder, images.clone())?;
+/// let vae = Vae { decoder: &decoder, encoder: &encoder };
+/// let few = images.select(0..20)?;
+/// let seen = vae.evaluate(&few, 10, 1)?;
+/// assert!(seen.elbo.value < seen.bound.value);
+/// assert_eq!(vae.reconstruct(&few)?.len(), 20 * 64);
+/// assert_eq!(vae.generate(3, 1)?.len(), 3 * 64);
+/// # Ok::<(), elbo::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Vae<'a, D: Network<T>, E: Network<T>, T: Scalar = f32> {
+    /// Makes images of `z`.
+    pub decoder: &'a Decoder<D, T>,
+    /// Says where the `z` of an image is.
+    pub encoder: &'a Encoder<E, T>,
+}
+
+impl<D: Network<T>, E: Network<T>, T: Scalar> Clone for Vae<'_, D, E, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<D: Network<T>, E: Network<T>, T: Scalar> Copy for Vae<'_, D, E, T> {}
+
+/// How well images are explained, in nats an image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    /// `E_q[log p(x | z)] - KL(q(z | x) || p(z))`: the mean over images with its standard error.
+    pub elbo: Estimate,
+    /// `E_q[log p(x | z)]`
+    pub reconstruction: Estimate,
+    /// `KL(q(z_k | x) || p(z_k))` of each latent number, the mean over images.
+    pub kl: Vec<f64>,
+    /// `E log (1/K) sum_k p(x, z_k) / q(z_k | x)`, the importance-weighted bound (Burda, Grosse and
+    /// Salakhutdinov 2016), at least as high as the ELBO and no higher than the evidence.
+    pub bound: Estimate,
+    /// `K`: how many draws of `z` an image.
+    pub draws: usize,
+}
+
+impl Evaluation {
+    /// `KL(q(z | x) || p(z))`, the mean over images.
+    pub fn kl_total(&self) -> f64 {
+        self.kl.iter().sum()
+    }
+}
+
+/// A latent number counts as active where the variance over images of its mean is above this (Burda,
+/// Grosse and Salakhutdinov 2016).
+pub const ACTIVE: f64 = 0.01;
+
+impl<D: Network<T>, E: Network<T>, T: Scalar> Vae<'_, D, E, T> {
+    fn check(&self) -> Result<(), Error> {
+        let (decoder, encoder) = (self.decoder.latent(), self.encoder.latent());
+        Error::expect_len("a point of the decoder", decoder, "one of the encoder", encoder)
+    }
+
+    /// Means and standard deviations of `z` for each image.
+    ///
+    /// # Errors
+    /// Images of another size.
+    pub fn encode(&self, images: &Images) -> Result<Encoding<T>, Error> {
+        self.encoder.encode(images)
+    }
+
+    /// Each image from the mean of its `z`: `size` numbers an image.
+    ///
+    /// # Errors
+    /// Images of another size, or a decoder and an encoder that do not fit.
+    pub fn reconstruct(&self, images: &Images) -> Result<Vec<T>, Error> {
+        self.check()?;
+        self.decoder.mean(&self.encode(images)?.mean)
+    }
+
+    /// The means of so many images from the prior: `size` numbers an image.
+    ///
+    /// # Errors
+    /// None that these parts can cause.
+    pub fn generate(&self, count: usize, seed: u64) -> Result<Vec<T>, Error> {
+        let mut z = vec![T::default(); count * self.decoder.latent()];
+        fill_normal(&mut stream(seed, Purpose::Report, 1 << 32), &mut z);
+        self.decoder.mean(&z)
+    }
+
+    /// `steps` images on the straight line of `z` from the mean of one image to that of another,
+    /// both ends included.
+    ///
+    /// # Errors
+    /// Fewer than two steps, images that are not there, or a decoder and an encoder that do not fit.
+    pub fn interpolate(
+        &self,
+        images: &Images,
+        from: usize,
+        to: usize,
+        steps: usize,
+    ) -> Result<Vec<T>, Error> {
+        self.check()?;
+        if steps < 2 {
+            return Err(Error::option("steps", steps, "both ends are shown: take at least 2"));
+        }
+        let mean = self.encode(&images.select([from, to])?)?.mean;
+        let (a, b) = mean.split_at(self.encoder.latent());
+        let mut z = Vec::with_capacity(steps * a.len());
+        for k in 0..steps {
+            let t = T::from_f64(k as f64 / (steps - 1) as f64);
+            z.extend(a.iter().zip(b).map(|(&a, &b)| a + t * (b - a)));
+        }
+        self.decoder.mean(&z)
+    }
+
+    /// The latent numbers that carry information: those whose mean varies from image to image by a
+    /// variance above [`ACTIVE`].
+    ///
+    /// # Errors
+    /// Images of another size.
+    pub fn active_units(&self, images: &Images) -> Result<Vec<usize>, Error> {
+        let Encoding { latent, mean, .. } = self.encode(images)?;
+        let n = images.len() as f64;
+        let variance = |k: usize| {
+            let values = || mean.iter().skip(k).step_by(latent).map(|m| m.to_f64());
+            let centre = values().sum::<f64>() / n;
+            values().map(|m| (m - centre) * (m - centre)).sum::<f64>() / n
+        };
+        Ok((0..latent).filter(|&k| variance(k) > ACTIVE).collect())
+    }
+
+    /// The ELBO of these images and its terms from `draws` draws an image, and the
+    /// importance-weighted bound of as many.
+    ///
+    /// # Errors
+    /// No draws, images of another size or with pixels that the likelihood does not take, or a
+    /// decoder and an encoder that do not fit.
+    pub fn evaluate(&self, images: &Images, draws: usize, seed: u64) -> Result<Evaluation, Error> {
+        self.check()?;
+        self.decoder.likelihood().check(images)?;
+        if draws == 0 {
+            return Err(Error::option("draws", 0, "an estimate needs at least one draw"));
+        }
+        let Encoding { latent, mean, sd } = self.encode(images)?;
+        let n = images.len();
+        let mut kl = vec![0.0; latent];
+        let mut kls = vec![0.0; n];
+        for (at, (mean, sd)) in mean.iter().zip(&sd).enumerate() {
+            let (mean, sd) = (mean.to_f64(), sd.to_f64());
+            let here = 0.5 * (mean * mean + sd * sd - 1.0) - sd.ln();
+            kl[at % latent] += here / n as f64;
+            kls[at / latent] += here;
+        }
+        let log_sds: Vec<f64> =
+            sd.chunks_exact(latent).map(|sd| sd.iter().map(|s| s.to_f64().ln()).sum()).collect();
+        let (mut fit, mut weights) = (vec![0.0; n], vec![LogMean::default(); n]);
+        let (mut z, mut here) = (vec![T::default(); n * latent], vec![0.0; n]);
+        for s in 0..draws {
+            fill_normal(&mut stream(seed, Purpose::Report, s as u64), &mut z);
+            here.fill(0.0);
+            for ((at, z), (&mean, &sd)) in z.iter_mut().enumerate().zip(mean.iter().zip(&sd)) {
+                let eps = z.to_f64();
+                *z = mean + sd * *z;
+                // log p(z) - log q(z), but for the standard deviations
+                here[at / latent] += 0.5 * (eps * eps - z.to_f64() * z.to_f64());
+            }
+            let mut likelihoods = vec![0.0; n];
+            self.decoder.log_likelihoods(images, &z, &mut likelihoods);
+            for i in 0..n {
+                fit[i] += likelihoods[i] / draws as f64;
+                weights[i].add(likelihoods[i] + here[i] + log_sds[i]);
+            }
+        }
+        let elbos: Vec<f64> = fit.iter().zip(&kls).map(|(fit, kl)| fit - kl).collect();
+        let bounds: Vec<f64> = weights.iter().map(|w| w.value(draws)).collect();
+        Ok(Evaluation {
+            elbo: Estimate::mean(&elbos),
+            reconstruction: Estimate::mean(&fit),
+            kl,
+            bound: Estimate::mean(&bounds),
+            draws,
+        })
+    }
+}
+
+/// The logarithm of a mean of exponentials, number by number.
+#[derive(Clone, Copy)]
+struct LogMean {
+    top: f64,
+    sum: f64,
+}
+
+impl Default for LogMean {
+    fn default() -> Self {
+        LogMean { top: f64::NEG_INFINITY, sum: 0.0 }
+    }
+}
+
+impl LogMean {
+    fn add(&mut self, log: f64) {
+        if log > self.top {
+            self.sum = self.sum * (self.top - log).exp() + 1.0;
+            self.top = log;
+        } else {
+            self.sum += (log - self.top).exp();
+        }
+    }
+
+    fn value(&self, n: usize) -> f64 {
+        self.top + (self.sum / n as f64).ln()
+    }
+}
