@@ -20,6 +20,7 @@ pages! {
     Minibatch = "../book/src/08-minibatch.md",
     Em = "../book/src/em.md",
     MeanField = "../book/src/10-mean-field.md",
+    EmVsVb = "../book/src/14-em-vs-vb.md",
     Architecture = "../book/src/architecture.md",
     Notation = "../book/src/notation.md",
     Glossary = "../book/src/glossary.md",
