@@ -27,5 +27,6 @@ pages! {
     Corrections = "../book/src/corrections.md",
     Checking = "../book/src/11-checking.md",
     Extending = "../book/src/24-extending.md",
+    TimeSeries = "../book/src/time-series.md",
     Performance = "../book/src/performance.md",
 }

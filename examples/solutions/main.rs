@@ -14,6 +14,7 @@ mod meanfield;
 mod minibatch;
 mod prior_vs_q;
 mod stopping;
+mod time_series;
 
 fn main() -> Result<(), elbo::Error> {
     println!("Do the solutions of the exercises hold?");
@@ -29,6 +30,7 @@ fn main() -> Result<(), elbo::Error> {
     minibatch::solutions()?;
     meanfield::solutions()?;
     em_vs_vb::solutions()?;
+    time_series::solutions()?;
     println!("OK: every solution holds");
     Ok(())
 }
