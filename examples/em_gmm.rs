@@ -82,7 +82,8 @@ fn e_step_is_the_posterior(fit: &Fit<GaussianMixture, Labels>) -> Result<(), Err
     elbo::Conjugate::natural_step(model, &mut q, 1.0)?;
     let r = q.responsibilities();
     let mut divergence = 0.0;
-    for (n, row) in model.data().rows().enumerate() {
+    let data = model.data().memory().expect("in memory");
+    for (n, row) in data.rows().enumerate() {
         let joint = [0, 1].map(|k| {
             let (c, m) = (model.covariance(k), model.mean(k));
             let (a, b) = (row[0] - m[0], row[1] - m[1]);
@@ -103,7 +104,8 @@ fn e_step_is_the_posterior(fit: &Fit<GaussianMixture, Labels>) -> Result<(), Err
 
 /// The M-step: every mean is that of the rows, each weighing as much as its label is probable.
 fn m_step_is_a_weighted_fit(fit: &Fit<GaussianMixture, Labels>) {
-    let (r, data) = (fit.q.responsibilities(), fit.model.data());
+    let data = fit.model.data().memory().expect("in memory");
+    let r = fit.q.responsibilities();
     for k in 0..2 {
         let n: f64 = (0..272).map(|i| r[2 * i + k]).sum();
         for j in 0..2 {
@@ -256,7 +258,7 @@ fn recounted() -> Result<String, Error> {
 
 /// The M-step by hand, in one dimension.
 fn weighted_fit(model: GaussianMixture, r: &[f64]) -> Result<GaussianMixture, Error> {
-    let x = model.data().values().to_vec();
+    let x = model.data().memory().expect("in memory").values().to_vec();
     let sum = |k: usize, f: &dyn Fn(f64) -> f64| -> f64 {
         x.iter().enumerate().map(|(i, &x)| r[2 * i + k] * f(x)).sum()
     };

@@ -1,12 +1,16 @@
 //! Data: the tables models see, and small data sets for examples, each with its source and terms.
 
+mod bad_cells;
 mod digits;
 mod faithful;
 mod idx;
 mod images;
 mod iris;
 mod nile;
+mod npy;
 mod observations;
+mod row_file;
+mod source;
 
 pub use digits::digits;
 pub use faithful::OLD_FAITHFUL;
@@ -15,6 +19,13 @@ pub use images::Images;
 pub use iris::IRIS;
 pub use nile::NILE;
 pub use observations::Observations;
+pub use row_file::RowFile;
+pub use source::{Source, View};
+
+/// How a message names column `j`: quoted, or its number where it has no name.
+fn label(names: &[String], j: usize) -> String {
+    if names[j] == j.to_string() { names[j].clone() } else { format!("\"{}\"", names[j]) }
+}
 
 /// A launch of the Space Shuttle before the accident of the Challenger, with what was found on the
 /// rubber rings of its boosters afterwards.

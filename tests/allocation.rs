@@ -8,7 +8,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
-use elbo::data::{OLD_FAITHFUL, Observations, digits};
+use elbo::data::{OLD_FAITHFUL, Observations, RowFile, digits};
 use elbo::models::bayesian_mixture::Weights;
 use elbo::models::{BayesianMixture, Covariance, DiscreteMixture, GaussianMixture};
 use elbo::nn::{Activation, Decoder, Encoder, Likelihood, Mlp};
@@ -16,7 +16,7 @@ use elbo::{
     Adam, AdamW, Affine, Ascent, Averaged, Bernoulli, Beta, Categorical, ClipNorm, ClipValue,
     Differentiable, Disarm, DoWG, DoublyReparameterized, EStep, Enumeration, Family,
     FullRankGaussian, GradientAscent, GumbelSoftmax, ImportanceWeighted, LowRankGaussian, MStep,
-    MeanFieldGaussian, Minibatch, Model, OneHot, Only, Options, Paired, Product, Real,
+    MeanFieldGaussian, Minibatch, Model, NaturalStep, OneHot, Only, Options, Paired, Product, Real,
     Reparameterization, Run, Scalar, Schedule, Scheduled, ScoreFunction, Sgd, Space, Squarem,
     StickingTheLanding, Stop, Support, Transformed, Var, Vimco, density, from_fn,
 };
@@ -285,6 +285,18 @@ fn hidden_markov_models() {
         let q = model.start(0).expect("a start");
         allocates_nothing(model, q, EStep);
     }
+}
+
+#[test]
+fn rows_in_a_file() {
+    let path = std::env::temp_dir().join(format!("elbo-allocation-{}.npy", std::process::id()));
+    let file = RowFile::create(&path, 2, OLD_FAITHFUL).expect("a file of numbers");
+    let model = GaussianMixture::new(file, 2).expect("two kinds of eruptions");
+    let online = Minibatch::new(50, (NaturalStep::decaying(1.0, 0.6), MStep));
+    allocates_nothing(model.clone(), model.labels(), (EStep, MStep));
+    allocates_nothing(model.clone(), model.labels(), online.clone());
+    allocates_nothing(model.clone(), model.labels(), online.in_runs_of(8));
+    std::fs::remove_file(path).expect("it was written");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::f64::consts::PI;
 use std::hint::black_box;
 
-use elbo::data::Observations;
+use elbo::data::{Observations, View};
 use elbo::models::gaussian_mixture::Prior;
 use elbo::models::{BayesianMixture, GaussianMixture};
 use elbo::{Ascent, EStep, Family, MStep, Model, Options, Run, Stop};
@@ -96,7 +96,7 @@ fn measure<M: Model, Q: Family, A: Ascent<M, Q>>(
 
 /// The mean log density of the rows, by the definition, row after row.
 fn log_likelihood(
-    data: &Observations,
+    data: View<'_>,
     weights: &[f64],
     means: Vec<Vec<f64>>,
     covariances: Vec<Vec<f64>>,
@@ -122,5 +122,10 @@ fn log_likelihood(
         let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         top + logs.iter().map(|l| (l - top).exp()).sum::<f64>().ln()
     };
-    Ok(data.rows().map(row).sum::<f64>() / data.len() as f64)
+    let mut sum = 0.0;
+    data.each_row(|_, x| {
+        sum += row(x);
+        true
+    })?;
+    Ok(sum / data.len() as f64)
 }

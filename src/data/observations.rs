@@ -1,5 +1,6 @@
 //! `Observations`: the data of models that see row after row of numbers, checked once.
 
+use super::bad_cells::BadCells;
 use crate::error::Error;
 use crate::warning::{Code, Warning};
 
@@ -187,33 +188,14 @@ impl Observations {
         bad: impl Fn(usize, f64) -> bool,
         remedy: impl Fn(usize, &str) -> String,
     ) -> Result<(), Error> {
-        let hit = |row: &[f64]| row.iter().enumerate().position(|(j, &x)| bad(j, x));
-        let mut rows = self.rows().enumerate().filter_map(|(i, row)| hit(row).map(|j| (i, j)));
-        let Some((i, j)) = rows.next() else { return Ok(()) };
-        const SHOWN: usize = 5;
-        let mut shown = vec![i.to_string()];
-        let mut count = 1;
-        for (i, _) in rows {
-            count += 1;
-            if count <= SHOWN {
-                shown.push(i.to_string());
-            }
-        }
-        let more = if count > SHOWN { ", ..." } else { "" };
-        let plural = if count == 1 { "row" } else { "rows" };
-        let rows = format!("{plural} {}{more} (rows count from 0).", shown.join(", "));
-        Err(Error::Data {
-            place: format!("data[{i}, {}]", self.label(j)),
-            value: self.row(i)[j].to_string(),
-            count: format!(" ({count} of {} rows)", self.len()),
-            remedy: remedy(j, &rows),
-        })
+        let mut cells = BadCells::default();
+        self.rows().enumerate().for_each(|(i, row)| cells.look(i, row, &bad));
+        cells.refuse(self.len(), |j| self.label(j), remedy)
     }
 
     /// How a message names column `j`: quoted, or its number where it has no name.
     pub fn label(&self, j: usize) -> String {
-        let name = &self.names[j];
-        if *name == j.to_string() { name.clone() } else { format!("\"{name}\"") }
+        super::label(&self.names, j)
     }
 
     /// How many observations there are.

@@ -11,14 +11,12 @@ mod search;
 mod weights;
 mod wishart;
 
-use std::sync::Arc;
-
 pub use posterior::MixturePosterior;
 pub use weights::Weights;
 pub(in crate::models) use wishart::Wishart;
 
 use crate::bijector::Support;
-use crate::data::Observations;
+use crate::data::{Source, View};
 use crate::error::Error;
 use crate::model::{Model, Subsample};
 use crate::models::components::{Components, Rows};
@@ -81,10 +79,7 @@ impl BayesianMixture {
     /// # Errors
     /// No components, more than there are different rows, a column that is constant or that others
     /// determine.
-    pub fn new(
-        data: impl Into<Arc<Observations>>,
-        components: usize,
-    ) -> Result<BayesianMixture, Error> {
+    pub fn new(data: impl Into<Source>, components: usize) -> Result<BayesianMixture, Error> {
         BayesianMixture::of(GaussianMixture::new(data, components)?)
     }
 
@@ -191,7 +186,7 @@ impl BayesianMixture {
             belief.add_rows(k, count, self.mixture.mean(k), &self.mixture.covariance(k));
         }
         belief.factorize();
-        MixturePosterior::new(self.mixture.shared(), belief, self.prior.shrinkage)
+        MixturePosterior::new(self.mixture.source(), belief, self.prior.shrinkage)
     }
 
     /// `K`: how many components there are.
@@ -205,7 +200,7 @@ impl BayesianMixture {
     }
 
     /// The data.
-    pub fn data(&self) -> &Observations {
+    pub fn data(&self) -> View<'_> {
         self.mixture.data()
     }
 
@@ -258,14 +253,7 @@ impl Model for BayesianMixture {
             let normalizer = layout.dim as f64 * crate::special::LN_SQRT_2PI;
             components.constant[k] = log_weight - layout.log_det(factor) - normalizer;
         }
-        let term = |(i, &z): (usize, &f64)| {
-            let label = z >= 0.0 && z < self.len() as f64 && z.fract() == 0.0;
-            if !label {
-                return f64::NEG_INFINITY;
-            }
-            data.weight(i) * components.log_rho(z as usize, data.row(i))
-        };
-        labels.iter().enumerate().map(term).sum::<f64>() + prior
+        components.log_joint(data, labels) + prior
     }
 }
 

@@ -11,11 +11,12 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::View;
 use crate::triangle;
 
 pub(crate) use moments::Moments;
 pub(crate) use pass::{chunk, each_chunk, labels, moments};
-pub(crate) use rows::Rows;
+pub(crate) use rows::{InMemory, Rows};
 
 /// What a factor looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +99,21 @@ impl Components {
             }
         };
         self.constant[k] - 0.5 * square
+    }
+
+    /// `sum_n w_n ln rho_{z_n}(x_n)`; negative infinity where a label is none, NaN if the rows
+    /// cannot be read.
+    pub(crate) fn log_joint(&self, data: View<'_>, z: &[f64]) -> f64 {
+        let mut sum = 0.0;
+        let read = data.each_row(|i, x| {
+            let label = z[i] >= 0.0 && z[i] < self.len() as f64 && z[i].fract() == 0.0;
+            sum += match label {
+                true => data.weight(i) * self.log_rho(z[i] as usize, x),
+                false => f64::NEG_INFINITY,
+            };
+            label
+        });
+        read.map_or(f64::NAN, |()| sum)
     }
 
     /// Writes the probability of each label of a row, and returns `ln sum_k rho_k(x)`.

@@ -28,7 +28,7 @@ use crate::bijector::Support;
 use crate::data::Observations;
 use crate::error::Error;
 use crate::model::{Model, Subsample};
-use crate::models::components::Rows;
+use crate::models::components::InMemory;
 use crate::space::Space;
 use parameters::Parameters;
 use tally::Table;
@@ -268,8 +268,8 @@ impl DiscreteMixture {
         Ok(self)
     }
 
-    fn rows(&self) -> Rows<'_> {
-        Rows::new(&self.data, self.shown.as_deref())
+    fn rows(&self) -> InMemory<'_> {
+        InMemory::of(&self.data, self.shown.as_deref())
     }
 
     /// Makes the table from `theta`.

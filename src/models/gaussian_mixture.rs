@@ -13,8 +13,6 @@ mod select;
 mod standard_errors;
 mod start;
 
-use std::sync::Arc;
-
 pub use covariance::Covariance;
 pub use criteria::Criteria;
 pub use labels::Labels;
@@ -25,7 +23,7 @@ pub use standard_errors::StandardErrors;
 pub use start::Start;
 
 use crate::bijector::Support;
-use crate::data::Observations;
+use crate::data::{Source, View};
 use crate::error::Error;
 use crate::model::{Model, Subsample};
 use crate::models::components::{Components, Rows};
@@ -42,6 +40,14 @@ use parameters::Parameters;
 /// is EM (Dempster, Laird and Rubin 1977): after the E-step `q`, the [`Labels`], is the posterior of
 /// the labels, and the ELBO is the log likelihood. Observation weights count a row as that many.
 /// Nothing of size `n x K` is kept: [`Labels::responsibilities`] are made when asked for.
+///
+/// The data may stay in a file: [`RowFile`](crate::data::RowFile). Each E-step then reads it once,
+/// and [`Minibatch`](crate::Minibatch) of `(NaturalStep, MStep)`, which is online EM (Cappe and
+/// Moulines 2009), some rows a step; answers have the same bits as with the rows in memory.
+///
+/// Passes over 2000 rows and more are shared among threads: those of the rayon pool in which the
+/// caller is (`pool.install(|| fit(..))`), or else as many as there are cores. Rows are shared in fixed
+/// chunks that are summed in order, so that the number of threads changes no bit.
 ///
 /// Parameters come in the units of the data. The coordinates of `theta` are free of units: means
 /// from the mean of the data in standard deviations, and the logarithms and entries of Cholesky
@@ -66,7 +72,7 @@ use parameters::Parameters;
 /// ```
 #[derive(Clone, Debug)]
 pub struct GaussianMixture {
-    data: Arc<Observations>,
+    data: Source,
     /// Those a minibatch shows.
     shown: Option<Vec<usize>>,
     covariance: Covariance,
@@ -81,24 +87,21 @@ impl GaussianMixture {
     ///
     /// # Errors
     /// No components, more than there are different rows, or a column that is constant.
-    pub fn new(
-        data: impl Into<Arc<Observations>>,
-        components: usize,
-    ) -> Result<GaussianMixture, Error> {
+    pub fn new(data: impl Into<Source>, components: usize) -> Result<GaussianMixture, Error> {
         let data = data.into();
-        data.complete()?;
+        data.view().complete()?;
         if components == 0 {
             return Err(Error::option("components", 0, "take at least one"));
         }
-        if !data.has_distinct(components) {
-            let most = (1..components).rev().find(|&k| data.has_distinct(k)).unwrap_or(1);
+        let most = data.view().distinct(components)?;
+        if most < components {
             let remedy = format!("the data have only {most} different rows; take at most {most}");
             return Err(Error::option("components", components, &remedy));
         }
         let covariance = Covariance::Full;
-        covariance.check(&data)?;
-        let parameters = Parameters::new(&data, components, covariance);
-        let components = parameters.components(&data);
+        covariance.check(data.view())?;
+        let parameters = Parameters::new(data.view(), components, covariance);
+        let components = parameters.components();
         let prior = None;
         let model =
             GaussianMixture { data, shown: None, covariance, parameters, components, prior };
@@ -110,16 +113,16 @@ impl GaussianMixture {
     /// # Errors
     /// Columns that depend on each other, where covariances are full or tied.
     pub fn with_covariance(mut self, covariance: Covariance) -> Result<GaussianMixture, Error> {
-        covariance.check(&self.data)?;
+        covariance.check(self.data())?;
         self.covariance = covariance;
-        self.parameters = Parameters::new(&self.data, self.len(), covariance);
-        self.components = self.parameters.components(&self.data);
+        self.parameters = Parameters::new(self.data(), self.len(), covariance);
+        self.components = self.parameters.components();
         self.started(Start::KMeans, 0)
     }
 
     /// The posterior of the labels, not yet known: the `q` to fit with.
     pub fn labels(&self) -> Labels {
-        Labels::new(Arc::clone(&self.data), self.components.clone())
+        Labels::new(self.data.clone(), self.components.clone())
     }
 
     /// `K`: how many components there are.
@@ -132,13 +135,13 @@ impl GaussianMixture {
         self.len() == 0
     }
 
-    /// The data.
-    pub fn data(&self) -> &Observations {
-        &self.data
+    /// The data, in memory or in a file.
+    pub fn data(&self) -> View<'_> {
+        self.data.view()
     }
 
     /// The same, to be kept along.
-    pub(in crate::models) fn shared(&self) -> &Arc<Observations> {
+    pub(in crate::models) fn source(&self) -> &Source {
         &self.data
     }
 
@@ -188,22 +191,14 @@ impl Model for GaussianMixture {
     fn space(&self) -> Space {
         let mut space = Space::new();
         let kinds = u32::try_from(self.len()).unwrap_or(u32::MAX);
-        space.block("label", self.data.len(), Support::Category(kinds));
+        space.block("label", self.data().len(), Support::Category(kinds));
         space
     }
     fn dim(&self) -> usize {
-        self.data.len()
+        self.data().len()
     }
     fn log_joint(&self, z: &[f64]) -> f64 {
-        let k = self.len();
-        let term = |(i, &z): (usize, &f64)| {
-            let label = z >= 0.0 && z < k as f64 && z.fract() == 0.0;
-            if !label {
-                return f64::NEG_INFINITY;
-            }
-            self.data.weight(i) * self.components.log_rho(z as usize, self.data.row(i))
-        };
-        z.iter().enumerate().map(term).sum::<f64>() + self.log_prior()
+        self.components.log_joint(self.data(), z) + self.log_prior()
     }
     fn n_theta(&self) -> usize {
         self.parameters.n_theta()
@@ -219,7 +214,7 @@ impl Model for GaussianMixture {
 
 impl Subsample for GaussianMixture {
     fn n_data(&self) -> usize {
-        self.data.len()
+        self.data().len()
     }
     fn subsample(&mut self, rows: &[usize]) {
         let shown = self.shown.get_or_insert_default();

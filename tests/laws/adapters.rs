@@ -232,6 +232,31 @@ fn an_arranged_model_is_shown_runs_of_neighbours() {
     }
 }
 
+/// A model that keeps its rows where they are, in a file say, is shown runs as long as is asked for.
+#[test]
+fn runs_of_neighbours_are_as_long_as_is_asked_for() {
+    for (n, batch, run) in [(96, 24, 12), (97, 24, 12), (97, 5, 12), (10, 4, 40)] {
+        let (mut model, mut q) = (Arranged::new(n), Notes(MeanFieldGaussian::standard(2), vec![]));
+        let inner = GradientAscent::new(ScoreFunction { draws: 2 }, Adam::rate(0.01));
+        let mut ascent = Minibatch::new(batch, inner).in_runs_of(run);
+        let per_epoch = n.div_ceil(batch);
+        for step in 0..2 * per_epoch {
+            let rng = &mut stream(4, Purpose::Step, step as u64);
+            ascent.step(&mut model, &mut q, rng).unwrap();
+        }
+        assert_eq!(model.asked, 0, "the rows stay in their order");
+        let seen = model.line.seen.lock().unwrap();
+        for epoch in seen.chunks(per_epoch) {
+            let mut rows = epoch.concat();
+            let breaks = rows.windows(2).filter(|w| w[1] != w[0] + 1).count();
+            assert!(breaks <= n.div_ceil(run), "{breaks} breaks in {rows:?}");
+            rows.sort_unstable();
+            assert_eq!(rows, (0..n).collect::<Vec<_>>());
+        }
+        assert!(n < 12 || seen[0] != seen[per_epoch], "the order is new in each epoch");
+    }
+}
+
 fn inner() -> GradientAscent<Reparameterization, Adam> {
     GradientAscent::new(Reparameterization { draws: 2 }, Adam::rate(0.01))
 }

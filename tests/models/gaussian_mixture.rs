@@ -371,7 +371,7 @@ fn the_truth_is_found_within_its_standard_errors() -> Result<(), Error> {
     assert_close(
         "score",
         best.score(best.data())?.iter().sum(),
-        log_likelihood(&best, best.data()),
+        log_likelihood(&best, best.data().memory().expect("in memory")),
         1e-11,
     );
     Ok(())

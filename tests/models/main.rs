@@ -13,4 +13,5 @@ mod linear_regression;
 mod logistic_regression;
 mod moves;
 mod normal;
+mod row_file;
 mod state_space;

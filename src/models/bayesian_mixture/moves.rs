@@ -1,7 +1,5 @@
 //! The exact move: labels by what is believed of the components, then the components by the rows.
 
-use std::sync::Arc;
-
 use super::{BayesianMixture, MixturePosterior};
 use crate::error::Error;
 use crate::model::Conjugate;
@@ -11,10 +9,10 @@ impl Conjugate<MixturePosterior> for BayesianMixture {
     fn natural_step(&self, q: &mut MixturePosterior, rate: f64) -> Result<f64, Error> {
         let MixturePosterior { labels, belief, expected, lambda, .. } = q;
         lambda.clear();
-        labels.data = Some(Arc::clone(self.mixture.shared()));
+        labels.data = Some(self.mixture.source().clone());
         labels.components.copy_from(expected);
         let rows = self.rows();
-        components::moments(&labels.components, rows, &mut labels.moments);
+        components::moments(&labels.components, rows, &mut labels.moments)?;
         let moments = &mut labels.moments;
         if self.shown.is_some() {
             moments.scale(self.data().total_weight() / rows.weight());

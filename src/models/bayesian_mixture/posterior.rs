@@ -1,7 +1,5 @@
 //! `MixturePosterior`: what is believed of labels, weights, means and covariances.
 
-use std::sync::Arc;
-
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{Beta, ContinuousCDF};
@@ -9,7 +7,7 @@ use statrs::distribution::{Beta, ContinuousCDF};
 use super::belief::Belief;
 use super::{Layout, Weights};
 use crate::bijector::Support;
-use crate::data::Observations;
+use crate::data::{Observations, Source};
 use crate::error::Error;
 use crate::family::Family;
 use crate::lossless;
@@ -47,18 +45,18 @@ pub struct MixturePosterior {
 }
 
 impl MixturePosterior {
-    pub(super) fn new(data: &Arc<Observations>, belief: Belief, prior_worth: f64) -> Self {
+    pub(super) fn new(data: &Source, belief: Belief, prior_worth: f64) -> Self {
         let layout = belief.layout;
         let mut expected = Components::new(belief.len(), layout.dim, layout.shape());
         belief.write_components(&mut expected);
-        let variance = data.variance();
+        let variance = data.view().variance();
         let common = (variance.iter().sum::<f64>() / layout.dim as f64).sqrt();
         let unit = match layout.covariance {
             Covariance::Spherical => vec![common; layout.dim],
             _ => variance.iter().map(|v| v.sqrt()).collect(),
         };
-        let labels = Labels::new(Arc::clone(data), expected.clone());
-        let centre = data.mean();
+        let labels = Labels::new(data.clone(), expected.clone());
+        let centre = data.view().mean();
         let lambda = Vec::new();
         MixturePosterior { labels, belief, expected, prior_worth, centre, unit, lambda }
     }

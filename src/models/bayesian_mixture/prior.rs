@@ -4,7 +4,7 @@ use nalgebra::DMatrix;
 
 use super::belief::Belief;
 use super::{Layout, Weights};
-use crate::data::Observations;
+use crate::data::View;
 use crate::error::Error;
 use crate::models::gaussian_mixture::Prior;
 use crate::triangle;
@@ -14,23 +14,19 @@ impl Prior {
     /// is that of scikit-learn (up to its divisor `n - 1`): concentration `1 / components`, means
     /// about the mean of the data with the weight of one row, `d` degrees of freedom and the
     /// covariance of the data as scale. It expects precisions `d` times that of the data.
-    pub fn one_row(data: &Observations, components: usize) -> Prior {
+    ///
+    /// Where a file cannot be read any more the scale is NaN, which no mixture takes.
+    pub fn one_row<'a>(data: impl Into<View<'a>>, components: usize) -> Prior {
+        let data = data.into();
         let (dim, mean) = (data.dim(), data.mean());
-        let mut scale = vec![0.0; dim * dim];
-        for (n, row) in data.rows().enumerate() {
-            let share = data.weight(n) / data.total_weight();
-            for i in 0..dim {
-                for j in 0..dim {
-                    scale[i * dim + j] += share * (row[i] - mean[i]) * (row[j] - mean[j]);
-                }
-            }
-        }
+        let scale = data.covariance().unwrap_or_else(|_| vec![f64::NAN; dim * dim]);
         let concentration = 1.0 / components.max(1) as f64;
         Prior { concentration, mean, shrinkage: 1.0, degrees: dim as f64, scale }
     }
 
     /// The same with `d` times that scale, which expects the precision of the data.
-    pub fn calibrated(data: &Observations, components: usize) -> Prior {
+    pub fn calibrated<'a>(data: impl Into<View<'a>>, components: usize) -> Prior {
+        let data = data.into();
         let mut prior = Prior::one_row(data, components);
         prior.scale.iter_mut().for_each(|s| *s *= data.dim() as f64);
         prior

@@ -49,8 +49,10 @@ impl BayesianMixture {
             fit(model, q, Squarem::new(EStep), search.options.clone())
         };
         let step = self.data().len().div_ceil(LOOKED);
+        let looked: Vec<usize> = (0..self.data().len()).step_by(step).collect();
+        let looked = self.data().gather(&looked)?;
         let signature = |fit: &Fit<BayesianMixture, MixturePosterior>| {
-            self.data().rows().step_by(step).map(|x| fit.q.log_density(x)).collect()
+            looked.chunks_exact(self.data().dim()).map(|x| fit.q.log_density(x)).collect()
         };
         restarts(search.starts, one, signature)
     }

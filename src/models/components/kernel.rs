@@ -7,7 +7,7 @@ use pulp::{Simd, WithSimd};
 
 use super::Shape;
 use super::packed::{Pairs, stride};
-use super::rows::Rows;
+use super::rows::Reader;
 use crate::simd;
 
 /// Rows in a block: with some ten columns all of it stays in the nearest cache.
@@ -69,16 +69,16 @@ fn aligned(room: &mut [f64]) -> &mut [f64] {
 }
 
 /// Sums over the rows `start..end`: the log normalisers, then for each component its moments.
-pub(super) struct Pass<'a> {
+pub(super) struct Pass<'a, 'r> {
     pub(super) known: Known<'a>,
-    pub(super) rows: Rows<'a>,
+    pub(super) rows: &'a mut Reader<'r>,
     pub(super) start: usize,
     pub(super) end: usize,
     pub(super) room: &'a mut [f64],
     pub(super) out: &'a mut [f64],
 }
 
-impl WithSimd for Pass<'_> {
+impl WithSimd for Pass<'_, '_> {
     type Output = ();
 
     #[inline(always)]
@@ -105,24 +105,25 @@ impl WithSimd for Pass<'_> {
 
 /// Writes, for the rows `start..start + BLOCK` or fewer, the probabilities of the labels
 /// (`BLOCK` a component) and the log normalisers (`BLOCK`).
-pub(super) struct Look<'a> {
+pub(super) struct Look<'a, 'r> {
     pub(super) known: Known<'a>,
-    pub(super) rows: Rows<'a>,
+    pub(super) rows: &'a mut Reader<'r>,
     pub(super) start: usize,
+    pub(super) count: usize,
     pub(super) room: &'a mut [f64],
-    pub(super) probabilities: &'a mut [f64],
-    pub(super) normalizers: &'a mut [f64],
+    /// The probabilities and the normalisers.
+    pub(super) out: (&'a mut [f64], &'a mut [f64]),
 }
 
-impl WithSimd for Look<'_> {
+impl WithSimd for Look<'_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Look { known, rows, start, room, probabilities, normalizers } = self;
+        let Look { known, rows, start, count, room, out } = self;
+        let (probabilities, normalizers) = out;
         let block = &mut aligned(room)[..known.block()];
         let mut block = Block::<S>::new(s, &known, block);
-        let count = BLOCK.min(rows.len() - start);
         rows.load((start, count), BLOCK, block.x, block.weights);
         block.log_rho(s, &known);
         block.normalise(s, known.len(), false);

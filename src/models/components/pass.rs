@@ -1,8 +1,11 @@
 //! Passes over the rows: in chunks of fixed size, on as many threads as there are, summed in order.
 
+use std::sync::{Mutex, PoisonError};
+
 use super::kernel::{BLOCK, Known, Look, Pass};
 use super::packed::{pack, stride};
 use super::{Components, Moments, Rows};
+use crate::error::Error;
 use crate::scratch::with_buffer;
 use crate::simd::dispatch;
 
@@ -28,16 +31,27 @@ fn with_known<R>(components: &Components, f: impl FnOnce(Known<'_>) -> R) -> R {
 
 /// Gives each row its labels, and sums what follows from them: one pass, in memory that does not
 /// grow with the number of rows.
-pub(crate) fn moments(components: &Components, rows: Rows<'_>, out: &mut Moments) {
+pub(crate) fn moments(
+    components: &Components,
+    rows: Rows<'_>,
+    out: &mut Moments,
+) -> Result<(), Error> {
+    rows.unchanged()?;
     out.resize(components.len(), components.dim, components.shape);
     let (n, chunk) = (rows.len(), chunk(rows.len()));
+    let failed = Mutex::new(None);
     with_known(components, |known| {
         let total = known.total();
         with_buffer(n.div_ceil(chunk) * total, |parts| {
             let work = |(c, out): (usize, &mut [f64])| {
                 let (start, end) = (c * chunk, ((c + 1) * chunk).min(n));
-                with_buffer(known.room(), |room| {
-                    dispatch(Pass { known, rows, start, end, room, out });
+                with_buffer(known.room() + rows.room(), |room| {
+                    let (room, read) = room.split_at_mut(known.room());
+                    let mut rows = rows.reader(end, read);
+                    dispatch(Pass { known, rows: &mut rows, start, end, room, out });
+                    if let Err(error) = rows.finish() {
+                        *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    }
                 });
             };
             each_chunk(parts, total, &work);
@@ -48,6 +62,7 @@ pub(crate) fn moments(components: &Components, rows: Rows<'_>, out: &mut Moments
             out.read(&components.mean, sums);
         });
     });
+    failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }
 
 /// Does the work of each chunk, whose sums are `len` numbers of `parts`.
@@ -78,17 +93,21 @@ pub(crate) fn labels(
     rows: Rows<'_>,
     probabilities: &mut [f64],
     normalizers: &mut [f64],
-) {
+) -> Result<(), Error> {
+    rows.unchanged()?;
     let (k, n) = (components.len(), rows.len());
     with_known(components, |known| {
-        with_buffer(known.room() + BLOCK * (k + 1), |room| {
+        with_buffer(known.room() + BLOCK * (k + 1) + rows.room(), |room| {
             let (block, room) = room.split_at_mut(BLOCK * k);
             let (tops, room) = room.split_at_mut(BLOCK);
+            let (room, read) = room.split_at_mut(known.room());
+            let mut rows = rows.reader(n, read);
             for start in (0..n).step_by(BLOCK) {
-                let look =
-                    Look { known, rows, start, room, probabilities: block, normalizers: tops };
-                dispatch(look);
-                for r in 0..BLOCK.min(n - start) {
+                let count = BLOCK.min(n - start);
+                let (rows, room) = (&mut rows, &mut *room);
+                let out = (&mut *block, &mut *tops);
+                dispatch(Look { known, rows, start, count, room, out });
+                for r in 0..count {
                     for (k, p) in probabilities[(start + r) * k..][..k].iter_mut().enumerate() {
                         *p = block[k * BLOCK + r];
                     }
@@ -97,6 +116,7 @@ pub(crate) fn labels(
                     }
                 }
             }
-        });
-    });
+            rows.finish()
+        })
+    })
 }

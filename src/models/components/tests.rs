@@ -53,9 +53,9 @@ fn sums_are_those_of_the_definition_at_all_sizes() {
 fn check(components: &Components, rows: Rows<'_>, data: &Observations, some: Option<&[usize]>) {
     let (k, dim, n) = (components.len(), components.dim, rows.len());
     let mut got = Moments::default();
-    moments(components, rows, &mut got);
+    moments(components, rows, &mut got).expect("in memory");
     let (mut p, mut tops) = (vec![0.0; n * k], vec![0.0; n]);
-    labels(components, rows, &mut p, &mut tops);
+    labels(components, rows, &mut p, &mut tops).expect("in memory");
     let len = components.shape.len(dim);
     let (mut total, mut total_size) = (0.0, 0.0f64);
     let mut count = vec![0.0; k];
@@ -126,7 +126,7 @@ fn the_square_is_the_trace_and_shifts_are_exact() {
         let data = Observations::new(numbers(5, n * dim), dim).expect("numbers");
         let components = components(k, dim, shape, 0.0);
         let mut got = Moments::default();
-        moments(&components, Rows::new(&data, None), &mut got);
+        moments(&components, Rows::new(&data, None), &mut got).expect("in memory");
         let c = numbers(6, dim);
         for k in 0..k {
             let want: f64 = (0..n)
@@ -151,8 +151,8 @@ fn a_blend_about_other_references_is_the_blend_of_the_sums() {
     let (a, mut b) = (components(k, dim, Shape::Full, 0.0), components(k, dim, Shape::Full, 0.0));
     b.mean.iter_mut().for_each(|m| *m += 0.7);
     let (mut one, mut two) = (Moments::default(), Moments::default());
-    moments(&a, Rows::new(&data, None), &mut one);
-    moments(&b, Rows::new(&data, None), &mut two);
+    moments(&a, Rows::new(&data, None), &mut one).expect("in memory");
+    moments(&b, Rows::new(&data, None), &mut two).expect("in memory");
     let c = [0.1, 0.2, 0.3];
     let len = triangle::len(dim);
     let (mut s, mut t, mut got) = (vec![0.0; len], vec![0.0; len], vec![0.0; len]);

@@ -16,7 +16,7 @@ use crate::data::Observations;
 use crate::error::Error;
 use crate::fit::{Fit, Options, fit};
 use crate::model::{Conjugate, Model, Subsample};
-use crate::models::components::Rows;
+use crate::models::components::InMemory;
 use crate::restarts::{Restarted, restarts};
 use crate::space::Space;
 
@@ -179,8 +179,8 @@ impl BayesianDiscreteMixture {
         Ok(best)
     }
 
-    fn rows(&self) -> Rows<'_> {
-        Rows::new(&self.data, self.shown.as_deref())
+    fn rows(&self) -> InMemory<'_> {
+        InMemory::of(&self.data, self.shown.as_deref())
     }
 
     fn base(&self) -> f64 {

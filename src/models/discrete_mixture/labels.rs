@@ -11,7 +11,7 @@ use crate::bijector::Support;
 use crate::data::Observations;
 use crate::family::Family;
 use crate::lossless;
-use crate::models::components::Rows;
+use crate::models::components::InMemory;
 use crate::scratch::with_buffer;
 
 /// Independent labels, one a row: `q(z_n = k) = rho_k(x_n) / sum_j rho_j(x_n)` with `ln rho_k` linear
@@ -62,7 +62,7 @@ impl Labels {
         &mut self,
         data: &Arc<Observations>,
         table: &Table,
-        rows: Rows<'_>,
+        rows: InMemory<'_>,
         rate: f64,
     ) {
         self.data.get_or_insert_with(|| Arc::clone(data));

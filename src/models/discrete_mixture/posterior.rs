@@ -14,7 +14,7 @@ use crate::bijector::Support;
 use crate::data::Observations;
 use crate::error::Error;
 use crate::family::Family;
-use crate::models::components::Rows;
+use crate::models::components::InMemory;
 use crate::scratch::with_buffer;
 
 /// `q(labels) q(weights) prod_kj q(value_kj)`: labels as [`Labels`] are, Dirichlet weights, and Beta,
@@ -151,7 +151,7 @@ impl MixturePosterior {
     }
 
     /// Makes the labels anew, from the expected coefficients.
-    pub(super) fn label(&mut self, data: &Arc<Observations>, rows: Rows<'_>) {
+    pub(super) fn label(&mut self, data: &Arc<Observations>, rows: InMemory<'_>) {
         self.refresh();
         self.labels.move_to(data, &self.table, rows, 1.0);
     }

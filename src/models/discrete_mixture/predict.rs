@@ -7,7 +7,7 @@ use super::column::{Kind, Levels};
 use super::tally::{Tally, tally};
 use crate::data::Observations;
 use crate::error::Error;
-use crate::models::components::Rows;
+use crate::models::components::InMemory;
 use crate::models::gaussian_mixture::Criteria;
 use crate::scratch::with_buffer;
 
@@ -99,7 +99,7 @@ impl DiscreteMixture {
     /// Looks at all rows once and says how well the parameters fit: BIC, AIC, ICL.
     pub fn criteria(&self) -> Criteria {
         let mut sums = Tally::default();
-        tally(&self.table, &self.layout, Rows::new(&self.data, None), &mut sums);
+        tally(&self.table, &self.layout, InMemory::of(&self.data, None), &mut sums);
         let entropy = sums.log_normalizer - sums.expected_log_rho(&self.table);
         let log_likelihood = sums.log_normalizer + self.base;
         let n = self.data.total_weight();

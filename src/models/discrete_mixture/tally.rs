@@ -4,7 +4,7 @@ use pulp::{Simd, WithSimd};
 use serde::{Deserialize, Serialize};
 
 use super::layout::Layout;
-use crate::models::components::{Rows, chunk, each_chunk};
+use crate::models::components::{InMemory, chunk, each_chunk};
 use crate::scratch::with_buffer;
 use crate::simd;
 
@@ -135,7 +135,7 @@ impl Tally {
 
 /// Gives each row its labels and sums what follows from them: one pass, in memory that does not
 /// grow with the number of rows, in chunks whose size is a function of their number alone.
-pub(super) fn tally(table: &Table, layout: &Layout, rows: Rows<'_>, out: &mut Tally) {
+pub(super) fn tally(table: &Table, layout: &Layout, rows: InMemory<'_>, out: &mut Tally) {
     out.resize(table.len(), layout.features);
     let (n, chunk) = (rows.len(), chunk(rows.len()));
     let stride = stride(table.len());
@@ -162,7 +162,7 @@ pub(super) fn tally(table: &Table, layout: &Layout, rows: Rows<'_>, out: &mut Ta
 struct Pass<'a> {
     table: &'a Table,
     layout: &'a Layout,
-    rows: Rows<'a>,
+    rows: InMemory<'a>,
     start: usize,
     end: usize,
     room: &'a mut [f64],

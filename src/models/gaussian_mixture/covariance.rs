@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::Observations;
+use crate::data::View;
 use crate::error::Error;
 use crate::models::components::Shape;
 use crate::triangle;
@@ -45,7 +45,7 @@ impl Covariance {
     }
 
     /// Refuses data under which such a covariance is singular for whatever labels.
-    pub(super) fn check(self, data: &Observations) -> Result<(), Error> {
+    pub(super) fn check(self, data: View<'_>) -> Result<(), Error> {
         let (mean, variance) = (data.mean(), data.variance());
         let dim = data.dim();
         let constant = |j: usize| variance[j].sqrt() <= 1e-14 * mean[j].abs();
@@ -62,7 +62,7 @@ impl Covariance {
         if self.shape(dim) == Shape::Diagonal {
             return Ok(());
         }
-        let mut l = correlation(data, &mean, &variance);
+        let mut l = correlation(data, &mean, &variance)?;
         triangle::factorize(&mut l);
         for (i, row) in triangle::rows(&l).enumerate() {
             // what is left of a column's variance, given the columns before it
@@ -87,11 +87,11 @@ impl Covariance {
 /// The share of a variance below which there is none.
 const SINGULAR: f64 = 1e-12;
 
-fn correlation(data: &Observations, mean: &[f64], variance: &[f64]) -> Vec<f64> {
+fn correlation(data: View<'_>, mean: &[f64], variance: &[f64]) -> Result<Vec<f64>, Error> {
     let dim = data.dim();
     let mut sums = vec![0.0; triangle::len(dim)];
     let mut u = vec![0.0; dim];
-    for (n, row) in data.rows().enumerate() {
+    data.each_row(|n, row| {
         for j in 0..dim {
             u[j] = (row[j] - mean[j]) / variance[j].sqrt();
         }
@@ -100,6 +100,7 @@ fn correlation(data: &Observations, mean: &[f64], variance: &[f64]) -> Vec<f64> 
             let row = &mut sums[triangle::len(i)..triangle::len(i + 1)];
             triangle::add_scaled(a, &u[..=i], row);
         }
-    }
-    sums
+        true
+    })?;
+    Ok(sums)
 }

@@ -43,7 +43,8 @@ impl GaussianMixture {
         self.parameters.n_theta()
     }
 
-    /// Looks at all rows once and says how well the parameters fit.
+    /// Looks at all rows once and says how well the parameters fit; NaN where they are in a file that
+    /// cannot be read any more.
     ///
     /// ```
     /// use elbo::data::{OLD_FAITHFUL, Observations};
@@ -58,10 +59,14 @@ impl GaussianMixture {
     /// ```
     pub fn criteria(&self) -> Criteria {
         let mut moments = Moments::default();
-        components::moments(&self.components, Rows::new(&self.data, None), &mut moments);
-        let log_likelihood = moments.log_normalizer;
-        let entropy = (log_likelihood - self.components.expected_log_rho(&moments)).max(0.0);
-        Criteria::new(log_likelihood, entropy, self.n_parameters(), self.data.total_weight())
+        let rows = Rows::new(&self.data, None);
+        let read = components::moments(&self.components, rows, &mut moments);
+        let (log_likelihood, entropy) = read.map_or((f64::NAN, f64::NAN), |()| {
+            let log_likelihood = moments.log_normalizer;
+            let entropy = log_likelihood - self.components.expected_log_rho(&moments);
+            (log_likelihood, entropy.max(0.0))
+        });
+        Criteria::new(log_likelihood, entropy, self.n_parameters(), self.data().total_weight())
     }
 }
 

@@ -1,12 +1,10 @@
 //! `Labels`: the distribution of the labels of the rows, kept as what a row's label depends on.
 
-use std::sync::Arc;
-
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
 use crate::bijector::Support;
-use crate::data::Observations;
+use crate::data::Source;
 use crate::family::Family;
 use crate::lossless;
 use crate::models::components::{self, Components, Moments, Rows};
@@ -23,12 +21,12 @@ use crate::scratch::with_buffer;
 /// which [`Labels::responsibilities`] makes anew from the data.
 ///
 /// Read back from a file it has no data until the next E-step: until then draws and densities are
-/// NaN. After a step of [`NaturalStep`](crate::NaturalStep) with a rate below 1 the sums are running
+/// NaN, as they are where the rows' own file ([`RowFile`](crate::data::RowFile)) cannot be read. After a step of [`NaturalStep`](crate::NaturalStep) with a rate below 1 the sums are running
 /// averages over steps (Cappe and Moulines 2009); draws and densities are those of the last.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Labels {
     #[serde(skip)]
-    pub(in crate::models) data: Option<Arc<Observations>>,
+    pub(in crate::models) data: Option<Source>,
     n: usize,
     pub(in crate::models) components: Components,
     pub(in crate::models) moments: Moments,
@@ -40,8 +38,8 @@ pub struct Labels {
 }
 
 impl Labels {
-    pub(in crate::models) fn new(data: Arc<Observations>, components: Components) -> Labels {
-        let n = data.len();
+    pub(in crate::models) fn new(data: Source, components: Components) -> Labels {
+        let n = data.view().len();
         let (moments, fresh) = Default::default();
         Labels { data: Some(data), n, components, moments, entropy: f64::NAN, fresh }
     }
@@ -51,7 +49,7 @@ impl Labels {
         let k = self.components.len();
         let mut out = vec![f64::NAN; self.n * k];
         if let Some(data) = &self.data {
-            components::labels(&self.components, Rows::new(data, None), &mut out, &mut []);
+            self.write(Rows::new(data, None), &mut out);
         }
         out
     }
@@ -66,9 +64,16 @@ impl Labels {
         if let Some(data) = &self.data
             && !rows.is_empty()
         {
-            components::labels(&self.components, Rows::new(data, Some(rows)), &mut out, &mut []);
+            self.write(Rows::new(data, Some(rows)), &mut out);
         }
         out
+    }
+
+    /// The probabilities of the labels of these rows; NaN if a file cannot be read.
+    fn write(&self, rows: Rows<'_>, out: &mut [f64]) {
+        if components::labels(&self.components, rows, out, &mut []).is_err() {
+            out.fill(f64::NAN);
+        }
     }
 
     /// `N_k`: how many rows, by weight, are expected in component `k`; NaN before an E-step.
@@ -101,7 +106,7 @@ impl Family for Labels {
     fn sample(&self, rng: &mut dyn Rng, z: &mut [f64]) {
         let Some(data) = &self.data else { return z.fill(f64::NAN) };
         with_buffer(self.components.len(), |p| {
-            for (i, x) in data.rows().enumerate() {
+            let read = data.view().each_row(|i, x| {
                 self.components.probabilities(x, p);
                 for draw in z.chunks_exact_mut(self.n) {
                     let mut left: f64 = rng.random();
@@ -111,6 +116,10 @@ impl Family for Labels {
                     });
                     draw[i] = label.unwrap_or(p.len() - 1) as f64;
                 }
+                true
+            });
+            if read.is_err() {
+                z.fill(f64::NAN);
             }
         });
     }
@@ -123,9 +132,9 @@ impl Family for Labels {
         let Some(data) = &self.data else { return out.fill(f64::NAN) };
         out.fill(0.0);
         with_buffer(self.components.len(), |p| {
-            for (i, x) in data.rows().enumerate() {
+            let read = data.view().each_row(|i, x| {
                 let normalizer = self.components.probabilities(x, p);
-                for (z, out) in z.chunks_exact(self.n).zip(&mut *out) {
+                for (z, out) in z.chunks_exact(self.n).zip(out.iter_mut()) {
                     let label = z[i] as usize;
                     let fits = z[i] >= 0.0 && z[i].fract() == 0.0 && label < p.len();
                     *out += match fits {
@@ -133,6 +142,10 @@ impl Family for Labels {
                         false => f64::NEG_INFINITY,
                     };
                 }
+                true
+            });
+            if read.is_err() {
+                out.fill(f64::NAN);
             }
         });
     }

@@ -21,12 +21,12 @@ impl GaussianMixture {
             let reason = "no E-step has been made yet; use the pair (EStep, MStep)".to_string();
             return Err(Error::Ascent { block: "MStep".to_string(), reason });
         }
-        let (k, dim) = (self.len(), self.data.dim());
+        let (k, dim) = (self.len(), self.components.dim);
         let prior = self.prior.as_ref();
         if let Some(k) = (0..k).find(|&k| moments.count(k) < EMPTY)
             && prior.is_none()
         {
-            let left = format!("{:.1e} rows of {} left", moments.count(k), self.data.len());
+            let left = format!("{:.1e} rows of {} left", moments.count(k), self.data().len());
             return Err(self.lost(q, k, &format!("has emptied: it has {left}")));
         }
         let total: f64 = (0..k).map(|k| moments.count(k)).sum();
@@ -100,7 +100,7 @@ impl GaussianMixture {
                 scatter.iter_mut().for_each(|s| *s /= n);
                 triangle::factorize(scatter);
                 let pivots = triangle::rows(scatter).map(|row| row[row.len() - 1]);
-                check(pivots, unit, |j| self.data.label(j))?;
+                check(pivots, unit, |j| self.data().label(j))?;
             }
             (_, Covariance::Spherical) => {
                 let prior = self.prior.as_ref();
@@ -114,7 +114,7 @@ impl GaussianMixture {
                 for (j, s) in scatter.iter_mut().enumerate() {
                     *s = ((*s + self.prior.as_ref().map_or(0.0, |p| p.variance(j))) / n).sqrt();
                 }
-                check(scatter.iter().copied(), unit, |j| self.data.label(j))?;
+                check(scatter.iter().copied(), unit, |j| self.data().label(j))?;
             }
         }
         self.parameters.factor[k * len..(k + 1) * len].copy_from_slice(&scatter[..len]);
@@ -134,7 +134,7 @@ impl GaussianMixture {
     pub(super) fn members(&self, q: &Labels, k: usize) -> String {
         let r = q.responsibilities();
         let members: Vec<usize> =
-            (0..self.data.len()).filter(|&i| r[i * self.len() + k] > 0.5).collect();
+            (0..self.data().len()).filter(|&i| r[i * self.len() + k] > 0.5).collect();
         const SHOWN: usize = 8;
         let shown: Vec<String> = members.iter().take(SHOWN).map(usize::to_string).collect();
         let more = if members.len() > SHOWN { ", .." } else { "" };

@@ -1,7 +1,5 @@
 //! The exact moves on the mixture: the posterior of the labels, and the best parameters.
 
-use std::sync::Arc;
-
 use super::{GaussianMixture, Labels};
 use crate::error::Error;
 use crate::model::{Conjugate, Maximize};
@@ -9,12 +7,12 @@ use crate::models::components;
 
 impl Conjugate<Labels> for GaussianMixture {
     fn natural_step(&self, q: &mut Labels, rate: f64) -> Result<f64, Error> {
-        q.data = Some(Arc::clone(&self.data));
+        q.data = Some(self.data.clone());
         q.components.copy_from(&self.components);
         let rows = self.rows();
-        components::moments(&q.components, rows, &mut q.fresh);
+        components::moments(&q.components, rows, &mut q.fresh)?;
         if self.shown.is_some() {
-            q.fresh.scale(self.data.total_weight() / rows.weight());
+            q.fresh.scale(self.data().total_weight() / rows.weight());
         }
         let entropy = q.fresh.log_normalizer - self.components.expected_log_rho(&q.fresh);
         if rate >= 1.0 || q.moments.is_empty() {

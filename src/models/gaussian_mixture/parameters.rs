@@ -2,7 +2,7 @@
 
 use super::Covariance;
 use crate::bijector::Support;
-use crate::data::Observations;
+use crate::data::View;
 use crate::models::components::{Components, Shape, invert};
 use crate::triangle;
 
@@ -29,7 +29,7 @@ pub(super) struct Parameters {
 
 impl Parameters {
     /// Equal weights, all means at the mean of the data and unit covariances.
-    pub(super) fn new(data: &Observations, components: usize, covariance: Covariance) -> Self {
+    pub(super) fn new(data: View<'_>, components: usize, covariance: Covariance) -> Self {
         let (dim, centre) = (data.dim(), data.mean());
         let variance = data.variance();
         let common = (variance.iter().sum::<f64>() / dim as f64).sqrt();
@@ -197,8 +197,8 @@ impl Parameters {
     }
 
     /// The components these parameters make.
-    pub(super) fn components(&self, data: &Observations) -> Components {
-        let shape = self.covariance.shape(data.dim());
+    pub(super) fn components(&self) -> Components {
+        let shape = self.covariance.shape(self.dim);
         let mut out = Components::new(self.len(), self.dim, shape);
         self.write_components(&mut out);
         out

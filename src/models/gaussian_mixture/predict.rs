@@ -3,7 +3,7 @@
 use rand::{Rng, RngExt};
 
 use super::GaussianMixture;
-use crate::data::Observations;
+use crate::data::View;
 use crate::error::Error;
 use crate::models::components::{self, Rows};
 use crate::noise::fill_normal;
@@ -15,11 +15,11 @@ impl GaussianMixture {
     /// row side by side.
     ///
     /// # Errors
-    /// Rows of another length, or missing numbers.
-    pub fn responsibilities(&self, rows: &Observations) -> Result<Vec<f64>, Error> {
-        self.expect(rows)?;
+    /// Rows of another length, missing numbers, or a file that cannot be read any more.
+    pub fn responsibilities<'a>(&self, rows: impl Into<View<'a>>) -> Result<Vec<f64>, Error> {
+        let rows = self.expect(rows)?;
         let mut out = vec![0.0; rows.len() * self.len()];
-        components::labels(&self.components, Rows::new(rows, None), &mut out, &mut []);
+        components::labels(&self.components, Rows::new(rows, None), &mut out, &mut [])?;
         Ok(out)
     }
 
@@ -27,7 +27,7 @@ impl GaussianMixture {
     ///
     /// # Errors
     /// As [`GaussianMixture::responsibilities`].
-    pub fn predict(&self, rows: &Observations) -> Result<Vec<usize>, Error> {
+    pub fn predict<'a>(&self, rows: impl Into<View<'a>>) -> Result<Vec<usize>, Error> {
         let all = self.responsibilities(rows)?;
         let top = |row: &[f64]| {
             let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
@@ -53,10 +53,10 @@ impl GaussianMixture {
     ///
     /// # Errors
     /// As [`GaussianMixture::responsibilities`].
-    pub fn score(&self, rows: &Observations) -> Result<Vec<f64>, Error> {
-        self.expect(rows)?;
+    pub fn score<'a>(&self, rows: impl Into<View<'a>>) -> Result<Vec<f64>, Error> {
+        let rows = self.expect(rows)?;
         let (mut p, mut out) = (vec![0.0; rows.len() * self.len()], vec![0.0; rows.len()]);
-        components::labels(&self.components, Rows::new(rows, None), &mut p, &mut out);
+        components::labels(&self.components, Rows::new(rows, None), &mut p, &mut out)?;
         Ok(out)
     }
 
@@ -108,8 +108,10 @@ impl GaussianMixture {
         (rows, labels)
     }
 
-    fn expect(&self, rows: &Observations) -> Result<(), Error> {
+    fn expect<'a>(&self, rows: impl Into<View<'a>>) -> Result<View<'a>, Error> {
+        let rows = rows.into();
         rows.complete()?;
-        Error::expect_len("a row", rows.dim(), "a row of the data", self.components.dim)
+        Error::expect_len("a row", rows.dim(), "a row of the data", self.components.dim)?;
+        Ok(rows)
     }
 }

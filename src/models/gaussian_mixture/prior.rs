@@ -4,7 +4,7 @@ use statrs::function::gamma::ln_gamma;
 
 use super::parameters::Parameters;
 use super::{Covariance, GaussianMixture};
-use crate::data::Observations;
+use crate::data::View;
 use crate::error::Error;
 use crate::models::components::Components;
 use crate::triangle;
@@ -43,18 +43,14 @@ impl Prior {
     /// The weak prior of Fraley and Raftery (2007): means about the mean of the data with the
     /// weight of a hundredth of a row, covariances about that of the data divided by
     /// `components^(2 / d)` with `d + 2` degrees of freedom, flat weights.
-    pub fn weak(data: &Observations, components: usize) -> Prior {
+    ///
+    /// Where a file cannot be read any more the scale is NaN, which no mixture takes.
+    pub fn weak<'a>(data: impl Into<View<'a>>, components: usize) -> Prior {
+        let data = data.into();
         let (dim, mean) = (data.dim(), data.mean());
-        let share = (components.max(1) as f64).powf(-2.0 / dim as f64) / data.total_weight();
-        let mut scale = vec![0.0; dim * dim];
-        for (n, row) in data.rows().enumerate() {
-            let weight = data.weight(n) * share;
-            for i in 0..dim {
-                for j in 0..dim {
-                    scale[i * dim + j] += weight * (row[i] - mean[i]) * (row[j] - mean[j]);
-                }
-            }
-        }
+        let share = (components.max(1) as f64).powf(-2.0 / dim as f64);
+        let mut scale = data.covariance().unwrap_or_else(|_| vec![f64::NAN; dim * dim]);
+        scale.iter_mut().for_each(|s| *s *= share);
         Prior { concentration: 1.0, mean, shrinkage: 0.01, degrees: dim as f64 + 2.0, scale }
     }
 }
@@ -185,7 +181,7 @@ impl GaussianMixture {
     /// # Errors
     /// Numbers of the wrong length or out of range, a scale that is no covariance.
     pub fn with_prior(mut self, prior: Prior) -> Result<GaussianMixture, Error> {
-        self.prior = Some(prior.checked(self.data.dim())?);
+        self.prior = Some(prior.checked(self.components.dim)?);
         Ok(self)
     }
 

@@ -67,9 +67,11 @@ impl GaussianMixture {
             let q = model.labels();
             fit(model, q, Squarem::new((EStep, MStep)), search.options.clone())
         };
-        let step = self.data.len().div_ceil(LOOKED);
+        let step = self.data().len().div_ceil(LOOKED);
+        let looked: Vec<usize> = (0..self.data().len()).step_by(step).collect();
+        let looked = self.data().gather(&looked)?;
         let signature = |fit: &Fit<GaussianMixture, Labels>| {
-            self.data.rows().step_by(step).map(|x| fit.model.log_density(x)).collect()
+            looked.chunks_exact(self.data().dim()).map(|x| fit.model.log_density(x)).collect()
         };
         let mut best = restarts(search.starts, one, signature)?;
         let said = best.fit.model.warnings(&best.fit.q);
@@ -85,7 +87,7 @@ impl GaussianMixture {
 
     /// Components that few rows hold up: their likelihood is that of chance.
     fn warnings(&self, q: &Labels) -> Vec<Warning> {
-        let dim = self.data.dim();
+        let dim = self.components.dim;
         let least = match self.covariance {
             Covariance::Full => dim + 1,
             Covariance::Tied => 1,

@@ -1,10 +1,9 @@
 //! `select`: how many components, and which covariances.
 
 use std::fmt;
-use std::sync::Arc;
 
 use super::{Covariance, Criteria, GaussianMixture, Labels};
-use crate::data::Observations;
+use crate::data::Source;
 use crate::error::Error;
 use crate::restarts::Restarted;
 
@@ -49,7 +48,7 @@ pub struct Selection {
 /// # Errors
 /// No choices, or none that could be fitted: the error of the first.
 pub fn select(
-    data: impl Into<Arc<Observations>>,
+    data: impl Into<Source>,
     components: impl IntoIterator<Item = usize>,
     covariances: &[Covariance],
     seed: u64,
@@ -67,7 +66,7 @@ pub fn select(
     let (mut candidates, mut best) = (Vec::new(), None);
     for (components, covariance) in choices {
         // the starts of each are spread over threads
-        let fit = GaussianMixture::new(Arc::clone(&data), components)
+        let fit = GaussianMixture::new(data.clone(), components)
             .and_then(|model| model.with_covariance(covariance))
             .and_then(|model| model.fit(seed));
         let result = fit.as_ref().map(|best| best.fit.model.criteria()).map_err(Error::clone);

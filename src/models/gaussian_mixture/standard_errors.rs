@@ -48,22 +48,23 @@ impl GaussianMixture {
         let p = scores.p;
         let mut information = DMatrix::<f64>::zeros(p, p);
         let (mut r, mut s) = (vec![0.0; k], vec![0.0; p]);
-        for (n, x) in self.data.rows().enumerate() {
+        self.data().each_row(|n, x| {
             self.components.probabilities(x, &mut r);
             scores.write(self, x, &r, &mut s);
-            let w = self.data.weight(n);
+            let w = self.data().weight(n);
             for i in 0..p {
                 let a = w * s[i];
                 (0..=i).for_each(|j| information[(i, j)] += a * s[j]);
             }
-        }
+            true
+        })?;
         information.fill_upper_triangle_with_lower_triangle();
         // in units in which every parameter by itself has a standard error of 1
         let unit: Vec<f64> = (0..p).map(|i| information[(i, i)].sqrt()).collect();
         let scaled = DMatrix::from_fn(p, p, |i, j| information[(i, j)] / (unit[i] * unit[j]));
         let fail = || Error::NotPositiveDefinite {
             what: "the inverse of the information".to_string(),
-            reason: format!("{} rows do not tell {p} parameters apart", self.data.len()),
+            reason: format!("{} rows do not tell {p} parameters apart", self.data().len()),
             remedy: "take fewer components or covariances with fewer parameters".to_string(),
         };
         let cholesky = scaled.cholesky().ok_or_else(fail)?;

@@ -37,7 +37,8 @@ impl GaussianMixture {
     /// The same mixture at another start: a function of the data, the kind and the seed alone.
     ///
     /// # Errors
-    /// None that a mixture that could be made has not met.
+    /// A file that has changed, or cannot be read any more; with data in memory none that a mixture
+    /// that could be made has not met.
     pub fn started(self, start: Start, seed: u64) -> Result<GaussianMixture, Error> {
         self.started_at(start, seed, 0)
     }
@@ -50,7 +51,7 @@ impl GaussianMixture {
         index: u64,
     ) -> Result<GaussianMixture, Error> {
         let mut rng = stream(seed, Purpose::Start, STREAM + index);
-        let sample = Sample::draw(&self, &mut rng);
+        let sample = Sample::draw(&self, &mut rng)?;
         let k = self.len();
         let nearest = match start {
             Start::KMeans => {
@@ -133,24 +134,16 @@ struct Sample {
 }
 
 impl Sample {
-    fn draw(model: &GaussianMixture, rng: &mut dyn Rng) -> Sample {
-        let (data, unit) = (&model.data, &model.parameters.unit);
-        let mean = data.mean();
-        let mut rows: Vec<usize> = (0..data.len()).filter(|&i| data.weight(i) > 0.0).collect();
-        if rows.len() > LOOK {
-            for i in 0..LOOK {
-                let j = rng.random_range(i..rows.len());
-                rows.swap(i, j);
-            }
-            rows.truncate(LOOK);
+    fn draw(model: &GaussianMixture, rng: &mut dyn Rng) -> Result<Sample, Error> {
+        let (data, unit) = (model.data(), &model.parameters.unit);
+        let (mean, rows) = (data.mean(), data.some_rows(LOOK, rng));
+        let mut x = data.gather(&rows)?;
+        for row in x.chunks_exact_mut(data.dim()) {
+            let each = row.iter_mut().zip(&mean).zip(unit);
+            each.for_each(|((x, m), u)| *x = (*x - m) / u);
         }
-        let standard = |i: &usize| {
-            let row = data.row(*i).iter().zip(&mean).zip(unit);
-            row.map(|((x, m), u)| (x - m) / u).collect::<Vec<f64>>()
-        };
-        let x = rows.iter().flat_map(standard).collect();
         let weight = rows.iter().map(|&i| data.weight(i)).collect();
-        Sample { dim: data.dim(), x, weight }
+        Ok(Sample { dim: data.dim(), x, weight })
     }
 
     fn len(&self) -> usize {
@@ -260,9 +253,9 @@ impl Sample {
         triangle::add_scaled(SHARE, &whole, &mut within);
         // no group without a share
         let share = |n: f64| (n + 0.5) / (total + 0.5 * k as f64);
+        let centre = model.data().mean();
         let parameters = &mut model.parameters;
         parameters.weights.iter_mut().zip(&counts).for_each(|(w, n)| *w = share(*n));
-        let centre = model.data.mean();
         for at in 0..k * dim {
             let j = at % dim;
             parameters.mean[at] = centre[j] + parameters.unit[j] * means[at];

@@ -1,0 +1,268 @@
+//! `Source` and `View`: rows in memory or in a file, to keep and to look at.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rand::{Rng, RngExt};
+
+use super::{Observations, RowFile};
+use crate::error::Error;
+
+/// Where a model has its rows from: memory, or a file that is read again in each pass.
+///
+/// ```
+/// use elbo::data::{Observations, Source};
+/// let rows = Source::from(Observations::new(vec![1.0, 2.0, 3.0], 1)?);
+/// assert_eq!((rows.view().len(), rows.view().mean()), (3, vec![2.0]));
+/// # Ok::<(), elbo::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// All rows in memory.
+    Memory(Arc<Observations>),
+    /// Rows in a file.
+    File(Arc<RowFile>),
+}
+
+/// The rows of a [`Source`], to look at.
+#[derive(Clone, Copy, Debug)]
+pub enum View<'a> {
+    /// All rows in memory.
+    Memory(&'a Observations),
+    /// Rows in a file, each of which counts once.
+    File(&'a RowFile),
+}
+
+impl From<Observations> for Source {
+    fn from(data: Observations) -> Source {
+        Source::Memory(Arc::new(data))
+    }
+}
+
+impl From<Arc<Observations>> for Source {
+    fn from(data: Arc<Observations>) -> Source {
+        Source::Memory(data)
+    }
+}
+
+impl From<RowFile> for Source {
+    fn from(file: RowFile) -> Source {
+        Source::File(Arc::new(file))
+    }
+}
+
+impl From<Arc<RowFile>> for Source {
+    fn from(file: Arc<RowFile>) -> Source {
+        Source::File(file)
+    }
+}
+
+impl Source {
+    /// The rows, to look at.
+    pub fn view(&self) -> View<'_> {
+        match self {
+            Source::Memory(data) => View::Memory(data),
+            Source::File(file) => View::File(file),
+        }
+    }
+}
+
+impl<'a> From<&'a Source> for View<'a> {
+    fn from(source: &'a Source) -> View<'a> {
+        source.view()
+    }
+}
+
+impl<'a> From<&'a Observations> for View<'a> {
+    fn from(data: &'a Observations) -> View<'a> {
+        View::Memory(data)
+    }
+}
+
+impl<'a> From<&'a Arc<Observations>> for View<'a> {
+    fn from(data: &'a Arc<Observations>) -> View<'a> {
+        View::Memory(data)
+    }
+}
+
+impl<'a> From<&'a RowFile> for View<'a> {
+    fn from(file: &'a RowFile) -> View<'a> {
+        View::File(file)
+    }
+}
+
+impl<'a> View<'a> {
+    /// The rows that are in memory, if they are.
+    pub fn memory(self) -> Option<&'a Observations> {
+        match self {
+            View::Memory(data) => Some(data),
+            View::File(_) => None,
+        }
+    }
+
+    /// How many rows there are.
+    pub fn len(self) -> usize {
+        match self {
+            View::Memory(data) => data.len(),
+            View::File(file) => file.len(),
+        }
+    }
+
+    /// Never: there is at least one row.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many numbers a row has.
+    pub fn dim(self) -> usize {
+        match self {
+            View::Memory(data) => data.dim(),
+            View::File(file) => file.dim(),
+        }
+    }
+
+    /// How a message names column `j`.
+    pub fn label(self, j: usize) -> String {
+        match self {
+            View::Memory(data) => data.label(j),
+            View::File(file) => file.label(j),
+        }
+    }
+
+    /// How many rows row `i` counts as.
+    pub fn weight(self, i: usize) -> f64 {
+        self.memory().map_or(1.0, |data| data.weight(i))
+    }
+
+    /// The sum of the weights.
+    pub fn total_weight(self) -> f64 {
+        match self {
+            View::Memory(data) => data.total_weight(),
+            View::File(file) => file.len() as f64,
+        }
+    }
+
+    /// The weighted mean of each column.
+    pub fn mean(self) -> Vec<f64> {
+        match self {
+            View::Memory(data) => data.mean(),
+            View::File(file) => file.mean().to_vec(),
+        }
+    }
+
+    /// The weighted variance of each column, with divisor `n`.
+    pub fn variance(self) -> Vec<f64> {
+        match self {
+            View::Memory(data) => data.variance(),
+            View::File(file) => file.variance().to_vec(),
+        }
+    }
+
+    /// Refuses missing numbers, which a file never has.
+    ///
+    /// # Errors
+    /// The first missing number, by row and column.
+    pub fn complete(self) -> Result<(), Error> {
+        self.memory().map_or(Ok(()), Observations::complete)
+    }
+
+    /// Calls `f` with each row and its number, until it returns false.
+    ///
+    /// # Errors
+    /// A file that has changed, or cannot be read any more.
+    pub fn each_row(self, mut f: impl FnMut(usize, &[f64]) -> bool) -> Result<(), Error> {
+        match self {
+            View::Memory(data) => {
+                let mut rows = data.rows().enumerate();
+                rows.all(|(i, row)| f(i, row));
+                Ok(())
+            }
+            View::File(file) => file.each_row(f),
+        }
+    }
+
+    /// The rows listed, one after another.
+    ///
+    /// # Errors
+    /// A file that has changed, or cannot be read any more.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn gather(self, rows: &[usize]) -> Result<Vec<f64>, Error> {
+        let dim = self.dim();
+        let mut out = vec![0.0; rows.len() * dim];
+        match self {
+            View::Memory(data) => {
+                let each = out.chunks_exact_mut(dim).zip(rows);
+                each.for_each(|(out, &i)| out.copy_from_slice(data.row(i)));
+            }
+            View::File(file) => {
+                file.unchanged()?;
+                // in the order of the file
+                let mut order: Vec<usize> = (0..rows.len()).collect();
+                order.sort_unstable_by_key(|&at| rows[at]);
+                for at in order {
+                    file.read(rows[at], &mut out[at * dim..(at + 1) * dim])?;
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// The weighted covariance of the columns, with divisor `n`: `dim x dim`.
+    ///
+    /// # Errors
+    /// A file that has changed, or cannot be read any more.
+    pub fn covariance(self) -> Result<Vec<f64>, Error> {
+        let (dim, mean, total) = (self.dim(), self.mean(), self.total_weight());
+        let mut out = vec![0.0; dim * dim];
+        self.each_row(|n, row| {
+            let share = self.weight(n) / total;
+            for i in 0..dim {
+                for j in 0..dim {
+                    out[i * dim + j] += share * (row[i] - mean[i]) * (row[j] - mean[j]);
+                }
+            }
+            true
+        })?;
+        Ok(out)
+    }
+
+    /// How many different rows of positive weight there are, as far as `most`.
+    ///
+    /// # Errors
+    /// A file that has changed, or cannot be read any more.
+    pub fn distinct(self, most: usize) -> Result<usize, Error> {
+        let mut seen: Vec<Vec<f64>> = Vec::with_capacity(most);
+        self.each_row(|i, row| {
+            if self.weight(i) > 0.0 && !seen.iter().any(|s| s == row) {
+                seen.push(row.to_vec());
+            }
+            seen.len() < most
+        })?;
+        Ok(seen.len())
+    }
+
+    /// The numbers of `most` rows of positive weight drawn without replacement, or of all in their
+    /// order where there are no more; in memory that does not grow with the rows of a file.
+    pub(crate) fn some_rows(self, most: usize, rng: &mut dyn Rng) -> Vec<usize> {
+        let weighted = self.memory().and_then(Observations::weights);
+        let positive: Option<Vec<usize>> =
+            weighted.map(|w| (0..w.len()).filter(|&i| w[i] > 0.0).collect());
+        let n = positive.as_ref().map_or(self.len(), Vec::len);
+        let row = |i: usize| positive.as_ref().map_or(i, |rows| rows[i]);
+        if n <= most {
+            return (0..n).map(row).collect();
+        }
+        // a shuffle of which only the first places, and what was moved there, are kept
+        let mut moved: HashMap<usize, usize> = HashMap::new();
+        let mut chosen = Vec::with_capacity(most);
+        for i in 0..most {
+            let j = rng.random_range(i..n);
+            let here = moved.get(&i).copied().unwrap_or(i);
+            let there = moved.insert(j, here).unwrap_or(j);
+            chosen.push(row(there));
+        }
+        chosen
+    }
+}
