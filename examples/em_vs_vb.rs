@@ -66,7 +66,7 @@ fn pruning() -> Result<(), Error> {
             vb_counts.join(" | ")
         ),
     );
-    let data = em.model.data();
+    let data = em.model.data().memory().expect("in memory");
     let column = |j: usize| data.rows().map(|x| x[j]).collect::<Vec<f64>>();
     let mut figure = Figure::new("Three heaps, room for eight components")
         .axes("first column", "second column")
