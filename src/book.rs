@@ -19,6 +19,7 @@ pages! {
     Stopping = "../book/src/07-stopping.md",
     Minibatch = "../book/src/08-minibatch.md",
     Em = "../book/src/em.md",
+    Factors = "../book/src/factors.md",
     MeanField = "../book/src/10-mean-field.md",
     EmVsVb = "../book/src/14-em-vs-vb.md",
     Architecture = "../book/src/architecture.md",

@@ -12,6 +12,7 @@ mod identity;
 mod logistic;
 mod meanfield;
 mod minibatch;
+mod ppca;
 mod prior_vs_q;
 mod stopping;
 mod time_series;
@@ -31,6 +32,7 @@ fn main() -> Result<(), elbo::Error> {
     meanfield::solutions()?;
     em_vs_vb::solutions()?;
     time_series::solutions()?;
+    ppca::solutions()?;
     println!("OK: every solution holds");
     Ok(())
 }
