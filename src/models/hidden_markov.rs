@@ -12,11 +12,14 @@ mod parameters;
 mod posterior;
 mod predict;
 mod prior;
+mod registers;
 mod search;
 mod sequences;
 mod start;
 mod states;
 mod sums;
+#[cfg(test)]
+mod tests;
 
 pub use bayesian::BayesianHiddenMarkov;
 pub use emission::Emission;

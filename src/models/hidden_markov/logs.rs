@@ -57,14 +57,18 @@ pub(super) fn sequence(
                     true => 0.0,
                     false => log_sum((0..k).map(|j| chain.step(i, j) + next[j])),
                 };
-                labels[i] = weight * (a[i] + v[i] - total).exp();
+            }
+            // the same as the total at all times, but for the digits that long sums lose
+            let here = log_sum(a.iter().zip(&*v).map(|(a, v)| a + v));
+            for i in 0..k {
+                labels[i] = weight * (a[i] + v[i] - here).exp();
                 into.occupancy[i] += labels[i];
                 if t == 0 {
                     into.first[i] += labels[i];
                 }
                 if t + 1 < n {
                     for j in 0..k {
-                        let step = a[i] + chain.step(i, j) + next[j] - total;
+                        let step = a[i] + chain.step(i, j) + next[j] - here;
                         into.whole_steps[i * side + j] += weight * step.exp();
                     }
                 }
