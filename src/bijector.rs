@@ -38,6 +38,8 @@ pub enum Support {
     /// `x_i > 0`, `sum x_i = 1`: stick breaking, `k = n - 1`; `log|det J|` is that of the first
     /// `n - 1` coordinates, the density being with respect to them.
     Simplex,
+    /// Simplexes of so many coordinates each, side by side, each as [`Support::Simplex`].
+    Simplexes(usize),
     /// The Cholesky factor of a `rows x rows` correlation matrix: its lower triangle with the
     /// diagonal, row by row, `n = rows (rows + 1) / 2`, `k = rows (rows - 1) / 2`; `log|det J|` is
     /// with respect to the entries below the diagonal (Lewandowski, Kurowicka and Joe 2009).
@@ -55,6 +57,7 @@ impl Support {
     pub fn free_len(&self, n: usize) -> usize {
         match *self {
             Support::Simplex => n.saturating_sub(1),
+            Support::Simplexes(each) => n - n / each.max(1),
             Support::CorrelationCholesky { rows } => rows * rows.saturating_sub(1) / 2,
             _ => n,
         }
@@ -88,6 +91,11 @@ impl Support {
                 climb(rest, x) + first
             }
             Support::Simplex => break_stick(u, x),
+            Support::Simplexes(n) => {
+                let each =
+                    u.chunks_exact(n.saturating_sub(1).max(1)).zip(x.chunks_exact_mut(n.max(1)));
+                each.map(|(u, x)| break_stick(u, x)).sum()
+            }
             Support::CorrelationCholesky { rows } => correlation(rows, u, x),
         }
     }
@@ -128,6 +136,13 @@ impl Support {
                     *u = (x[i] / after).ln() + ahead.ln() + unless_one(whole);
                 }
             }
+            Support::Simplexes(n) => {
+                for (x, u) in
+                    x.chunks_exact(n.max(1)).zip(u.chunks_exact_mut(n.saturating_sub(1).max(1)))
+                {
+                    Support::Simplex.unconstrain(x, u);
+                }
+            }
             Support::CorrelationCholesky { rows } => {
                 let row = |i: usize| &x[i * (i + 1) / 2..][..i + 1];
                 let squares = |row: &[f64]| row.iter().map(|x| x * x).sum::<f64>();
@@ -154,6 +169,7 @@ impl Support {
             Support::Upper(high) => format!("Upper({high})"),
             Support::Interval(low, high) => format!("Interval({low}, {high})"),
             Support::Category(n) => format!("Category({n})"),
+            Support::Simplexes(n) => format!("Simplexes({n})"),
             other => format!("{other:?}").split(' ').next().unwrap_or_default().to_string(),
         }
     }

@@ -42,7 +42,8 @@ pub(crate) struct Fingerprint {
 impl Fingerprint {
     pub(crate) fn of<T: Scalar, M: Model<T>, Q: Family<T>>(model: &M, q: &Q) -> Fingerprint {
         let (space, n_theta, n_params) = (model.space(), model.n_theta(), q.n_params());
-        let known = n_theta == 0;
+        // no point made of normals has labels, however many rows it would be made for
+        let known = n_theta == 0 && !space.has_labels();
         let at = known.then(|| inside(&space, &mut stream(0, Purpose::Start, 2))).flatten();
         let log_joint = at.and_then(|z| {
             let z: Vec<T> = z.into_iter().map(T::from_f64).collect();

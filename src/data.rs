@@ -1,24 +1,32 @@
 //! Data: the tables models see, and small data sets for examples, each with its source and terms.
 
 mod bad_cells;
+mod corpus;
+mod csv;
 mod digits;
 mod faithful;
+mod fingerprint;
 mod idx;
 mod images;
 mod iris;
 mod nile;
 mod npy;
 mod observations;
+mod postcards;
 mod row_file;
 mod source;
 
+pub use corpus::Corpus;
+pub use csv::Csv;
 pub use digits::digits;
 pub use faithful::OLD_FAITHFUL;
+pub use fingerprint::Fingerprint;
 pub use idx::read_idx_labels;
 pub use images::Images;
 pub use iris::IRIS;
 pub use nile::NILE;
 pub use observations::Observations;
+pub use postcards::{Planted, postcards};
 pub use row_file::RowFile;
 pub use source::{Source, View};
 

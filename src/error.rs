@@ -163,6 +163,16 @@ pub enum Error {
         /// What to try next.
         remedy: String,
     },
+    /// Fits that do not belong side by side.
+    #[error("E17 `{left}` and `{right}` do not compare: {reason}")]
+    Incomparable {
+        /// The first.
+        left: String,
+        /// The second.
+        right: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
 }
 
 impl Error {

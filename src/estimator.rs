@@ -1,5 +1,6 @@
 //! How the gradient of the ELBO is estimated: `GradientEstimator`.
 
+mod closed_form_kl;
 mod disarm;
 mod enumeration;
 mod gumbel_softmax;
@@ -10,6 +11,7 @@ mod score_function;
 mod vimco;
 mod weights;
 
+pub use closed_form_kl::{ClosedFormKl, KlDraws, Terms};
 pub use disarm::{Disarm, PairedDraws};
 pub use enumeration::{Enumeration, States};
 pub use gumbel_softmax::{GumbelSoftmax, RelaxedDraws};

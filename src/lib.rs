@@ -64,6 +64,7 @@ pub mod check;
 pub(crate) mod checkpoint;
 pub(crate) mod cholesky;
 pub(crate) mod clock;
+pub mod compare;
 pub mod data;
 pub mod density;
 pub mod diagnostics;
@@ -84,6 +85,8 @@ pub mod noise;
 pub mod observe;
 pub mod optimizer;
 pub mod outcome;
+#[cfg(feature = "plot")]
+mod plot;
 pub(crate) mod pool;
 pub mod posterior;
 pub(crate) mod product;
@@ -110,10 +113,11 @@ pub use ascent::{
 pub use autodiff::{Autodiff, LogJoint, Primitive, Real, Var};
 pub use bijector::Support;
 pub use check::{ModelCheck, check_model, check_model_at};
+pub use compare::{Compared, Comparison, Entry, compare};
 pub use diagnostics::{Checks, Estimate, Summary, Verdict};
 pub use error::Error;
 pub use estimator::{
-    Disarm, DoublyReparameterized, Enumeration, GradientEstimator, GumbelSoftmax,
+    ClosedFormKl, Disarm, DoublyReparameterized, Enumeration, GradientEstimator, GumbelSoftmax,
     ImportanceWeighted, NonFinite, Objective, Reparameterization, ScoreFunction,
     StickingTheLanding, Vimco,
 };
@@ -125,8 +129,8 @@ pub use family::{
 pub use fit::{Fit, Options, Outcome, Run, fit, fit_with};
 pub use infer::{Gaussian, InferOptions, infer, infer_with};
 pub use model::{
-    Conjugate, DifferencedHessian, Differentiable, Maximize, Model, OneHot, Parallel, Relaxed,
-    Subsample, TwiceDifferentiable, Unconstrained, Whitened, from_fn,
+    Conjugate, DifferencedHessian, Differentiable, KnownPrior, Maximize, Model, OneHot, Parallel,
+    Relaxed, Subsample, TwiceDifferentiable, Unconstrained, Whitened, from_fn,
 };
 pub use nalgebra::DMatrix;
 pub use noise::{Purpose, stream};

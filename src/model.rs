@@ -3,6 +3,7 @@
 mod differenced;
 mod exact;
 mod from_fn;
+mod known_prior;
 mod one_hot;
 mod parallel;
 mod unconstrained;
@@ -11,6 +12,7 @@ mod whitened;
 pub use differenced::DifferencedHessian;
 pub use exact::{Conjugate, Maximize};
 pub use from_fn::{FromFn, from_fn};
+pub use known_prior::KnownPrior;
 pub use one_hot::OneHot;
 pub use parallel::Parallel;
 pub use unconstrained::Unconstrained;

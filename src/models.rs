@@ -11,6 +11,7 @@ pub mod linear_regression;
 pub mod logistic_regression;
 pub mod normal;
 pub mod state_space;
+pub mod topics;
 
 pub use bayesian_mixture::BayesianMixture;
 pub use discrete_mixture::{BayesianDiscreteMixture, DiscreteMixture};
@@ -18,3 +19,4 @@ pub use factor_analysis::{BayesianFactors, FactorAnalysis};
 pub use gaussian_mixture::{Covariance, GaussianMixture};
 pub use hidden_markov::{BayesianHiddenMarkov, HiddenMarkov};
 pub use logistic_regression::LogisticRegression;
+pub use topics::{Topics, TopicsPosterior};

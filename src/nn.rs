@@ -15,19 +15,27 @@
 //! its value at all data of the panel, so that products read memory in one stream.
 
 mod activation;
+mod bayesian;
+#[cfg(feature = "burn")]
+mod burn;
 mod decoder;
 mod encoder;
 mod likelihood;
 mod mlp;
 mod panel;
 mod product;
+mod refine;
 mod vae;
 
 pub use activation::Activation;
+pub use bayesian::{BayesianNeuralNetwork, Prediction};
+#[cfg(feature = "burn")]
+pub use burn::{BurnNetwork, BurnTape};
 pub use decoder::Decoder;
 pub use encoder::{Encoder, Encoding};
 pub use likelihood::{Likelihood, Noise};
 pub use mlp::{Layer, Mlp, MlpTape};
+pub use refine::FixedDecoder;
 pub use vae::{ACTIVE, Evaluation, Vae};
 
 use crate::scalar::Scalar;
@@ -73,7 +81,7 @@ pub trait Network<T: Scalar = f32>: Send + Sync {
     fn forward(&self, x: &[T], columns: usize, y: &mut [T], tape: &mut Self::Tape);
 
     /// After [`Network::forward`] on the same `x`: adds the gradient in the parameters of
-    /// `<dy, f_w(x)>` to `grad`, and writes its gradient in `x` into `dx`, which is empty where
+    /// `<dy, f_w(x)>` to `grad`, and writes its gradient in `x` into `dx`; either is empty where
     /// nobody asks for it. `dy` may be overwritten.
     fn backward(
         &self,

@@ -13,6 +13,7 @@
 
 mod bits;
 mod exponential;
+mod gamma;
 mod logarithm;
 mod logistic;
 pub(crate) mod single;
@@ -26,10 +27,12 @@ use pulp::{Arch, WithSimd};
 
 pub(crate) use bits::any;
 pub(crate) use exponential::{exp, exp_m1, tanh};
+pub(crate) use gamma::{digamma, digamma_and_log_gamma, exp_digamma, log_gamma};
 pub(crate) use logarithm::{ln, ln_1p};
 pub(crate) use logistic::{log_sigmoid_pair, sigmoid, softplus};
 pub(crate) use slices::{
-    exp_m1_slice, exp_m1_to, exp_slice, exp_to, ln_1p_slice, ln_1p_to, ln_slice, ln_to,
+    digamma_slice, digamma_to, exp_digamma_slice, exp_digamma_to, exp_m1_slice, exp_m1_to,
+    exp_slice, exp_to, ln_1p_slice, ln_1p_to, ln_slice, ln_to, log_gamma_slice, log_gamma_to,
     sigmoid_slice, sigmoid_to, softplus_slice, softplus_to, tanh_slice, tanh_to,
 };
 

@@ -181,6 +181,11 @@ impl Space {
         Support::Real
     }
 
+    /// Whether there are labels among the coordinates.
+    pub(crate) fn has_labels(&self) -> bool {
+        self.entries.iter().any(|e| matches!(e.support, Support::Category(_)))
+    }
+
     /// The natural support of coordinate `i` of this space, and whether it has been moved to
     /// `R^k`.
     pub(crate) fn coordinate(&self, i: usize) -> Option<(Support, bool)> {
@@ -337,6 +342,11 @@ impl Space {
                     Support::Simplex if e.len < 2 => {
                         Some(format!("the simplex `{}` needs at least 2 coordinates", e.name))
                     }
+                    Support::Simplexes(n) if n < 2 || !e.len.is_multiple_of(n) => Some(format!(
+                        "`{}` holds simplexes of {n} coordinates in {} numbers; a simplex needs \
+                         at least 2, and all of them the same",
+                        e.name, e.len
+                    )),
                     Support::CorrelationCholesky { rows } if e.len != rows * (rows + 1) / 2 => {
                         Some(format!(
                             "`{}` holds the lower triangle of {rows} rows, which has {} \

@@ -302,6 +302,21 @@ fn rows_in_a_file() {
 }
 
 #[test]
+fn topics() {
+    use elbo::data::Corpus;
+    use elbo::models::Topics;
+    use elbo::{Minibatch, NaturalStep};
+    let all = (0..16).flat_map(|d| (0..9).map(move |w| (d, (d + w * w) % 20, 1.0)));
+    let model = Topics::new(Corpus::from_triples(all, 16, 20).expect("counts"), 3).expect("three");
+    let q = model.start(0);
+    allocates_nothing(model.clone(), q.clone(), EStep);
+    allocates_nothing(model.clone(), q.clone(), (EStep, MStep));
+    // the first epoch makes room for its longest batch
+    let moves = Minibatch::new(8, NaturalStep::decaying(64.0, 0.7));
+    allocates_nothing_after(2, Stop::Budget, model, q, moves);
+}
+
+#[test]
 fn families() {
     let q = || FullRankGaussian::standard(10);
     let dowg = || Averaged::new(DoWG::new());

@@ -572,3 +572,75 @@ fn draws_that_overflow_can_be_kept() {
     let text = serde_json::to_string(&draws).unwrap();
     assert_eq!(serde_json::from_str::<elbo::Draws>(&text).unwrap(), draws);
 }
+
+/// Moments of a posterior with two modes by weighted draws of something wide, against exact ones:
+/// of the closest normal in the forward direction.
+#[test]
+fn moments_are_matched() {
+    use elbo::diagnostics::moment_match;
+    use elbo::{
+        Adam, Averaged, Family, GradientAscent, Options, Schedule, Scheduled, StickingTheLanding,
+        Stop, fit,
+    };
+    let mixture = |weight: f64, means: [f64; 2], sds: [f64; 2]| {
+        let mut space = Space::new();
+        let z = space.real("z");
+        from_fn(space, move |x| {
+            let part = |k: usize| density::normal(x[z], means[k], sds[k]);
+            let weights = [weight.ln().into(), (1.0 - weight).ln().into()];
+            density::mixture(&weights, &[part(0), part(1)])
+        })
+    };
+    fn near<M: Model>(model: &M, mean: f64, sd: f64) {
+        let wide = MeanFieldGaussian::new(vec![mean], &[2.0 * sd]).unwrap();
+        let got = moment_match(model, &wide, 40_000, 1).unwrap();
+        // the mean of a normal's worth of effective draws, and the sd of a bounded kurtosis
+        let se = sd / got.ess.sqrt();
+        assert!(got.khat < 0.5 && got.ess > 4_000.0, "{} {}", got.khat, got.ess);
+        assert!((got.q.mean()[0] - mean).abs() < 4.0 * se, "{:?}, want {mean}", got.q.mean());
+        assert!((got.q.sd()[0] - sd).abs() < 4.0 * se, "{:?}, want {sd}", got.q.sd());
+    }
+    near(&mixture(0.5, [-3.0, 3.0], [1.0, 1.0]), 0.0, 10f64.sqrt());
+    for case in support::exact_cases("bimodal_kl") {
+        let of = |what: &str| case["inputs"][what].as_f64().unwrap();
+        let forward = &case["expected"]["forward_kl_fit"];
+        let model = mixture(of("weight1"), [of("mean1"), of("mean2")], [of("sd1"), of("sd2")]);
+        near(&model, forward["mean"].as_f64().unwrap(), forward["sd"].as_f64().unwrap());
+        // and each optimum of the reverse direction is where the ELBO has no slope
+        let log_ratio = |q: &MeanFieldGaussian, z: f64| q.log_prob(&[z]) - model.log_joint(&[z]);
+        let kl = |mean: f64, sd: f64| {
+            let q = MeanFieldGaussian::new(vec![mean], &[sd]).unwrap();
+            let step = 24.0 * sd / 6_000.0;
+            let at = |k: i32| mean + step * f64::from(k);
+            let term = |k: i32| q.log_prob(&[at(k)]).exp() * log_ratio(&q, at(k));
+            (-3_000..=3_000).map(term).sum::<f64>() * step
+        };
+        for optimum in case["expected"]["reverse_kl_local_optima"].as_array().unwrap() {
+            let of = |what: &str| optimum[what].as_f64().unwrap();
+            let start = MeanFieldGaussian::new(vec![of("mean") + 0.1], &[of("sd")]).unwrap();
+            let adam =
+                Scheduled::new(Adam::rate(0.05), Schedule::Cosine { steps: 3_000, floor: 0.01 });
+            let ascent = GradientAscent::new(StickingTheLanding { draws: 32 }, Averaged::new(adam));
+            let options = Options { steps: 3_000, stop: Stop::Budget, ..Options::default() };
+            let q = fit(model.clone(), start, ascent, options).unwrap().q;
+            let (got, want) = (kl(q.mean()[0], q.sd()[0]), of("kl_q_p"));
+            assert!((kl(of("mean"), of("sd")) - want).abs() < 2e-5);
+            assert!(got - want < 2e-3, "{got} at {:?} {:?}, best {want}", q.mean(), q.sd());
+        }
+    }
+    let text = |result: Result<elbo::diagnostics::MomentMatch, elbo::Error>| {
+        result.unwrap_err().to_string()
+    };
+    let model = mixture(0.5, [-3.0, 3.0], [1.0, 1.0]);
+    let standard = MeanFieldGaussian::standard(1);
+    let few = text(moment_match(&model, &standard, 99, 1));
+    assert_eq!(few, "E10 draws is 99; take at least 100");
+    let mut space = Space::new();
+    let rate = space.positive("rate");
+    let waiting = from_fn(space, move |z| -z[rate]);
+    let bounded = text(moment_match(&waiting, &standard, 100, 1));
+    assert!(
+        bounded.starts_with("E06 `rate` lives on Positive but the family covers Real"),
+        "{bounded}"
+    );
+}

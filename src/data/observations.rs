@@ -66,9 +66,20 @@ impl Observations {
     /// # Errors
     /// As [`Observations::new`], but for NaN; an observation of which nothing is known is refused.
     pub fn with_missing(values: Vec<f64>, dim: usize) -> Result<Observations, Error> {
-        let mut data = Observations::unchecked(values, dim)?;
-        data.refuse(f64::is_infinite)?;
-        if let Some(i) = data.rows().position(|row| row.iter().all(|x| x.is_nan())) {
+        Observations::unchecked(values, dim)?.let_missing_in()
+    }
+
+    /// The same with names.
+    pub(super) fn named_with_missing(
+        values: Vec<f64>,
+        names: Vec<String>,
+    ) -> Result<Observations, Error> {
+        Observations::unchecked(values, names.len())?.named(names)?.let_missing_in()
+    }
+
+    fn let_missing_in(mut self) -> Result<Observations, Error> {
+        self.refuse(f64::is_infinite)?;
+        if let Some(i) = self.rows().position(|row| row.iter().all(|x| x.is_nan())) {
             return Err(Error::Data {
                 place: format!("data[{i}]"),
                 value: "missing altogether".to_string(),
@@ -76,8 +87,8 @@ impl Observations {
                 remedy: format!("Drop row {i} (rows count from 0)"),
             });
         }
-        data.missing = data.values.iter().any(|x| x.is_nan());
-        Ok(data)
+        self.missing = self.values.iter().any(|x| x.is_nan());
+        Ok(self)
     }
 
     /// The same with rows of which nothing is known: times at which a series was not looked at.

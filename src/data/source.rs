@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use rand::{Rng, RngExt};
 
-use super::{Observations, RowFile};
+use super::{Fingerprint, Observations, RowFile};
 use crate::error::Error;
+use crate::warning::{Code, Warning};
 
 /// Where a model has its rows from: memory, or a file that is read again in each pass.
 ///
@@ -119,6 +120,48 @@ impl<'a> View<'a> {
             View::Memory(data) => data.dim(),
             View::File(file) => file.dim(),
         }
+    }
+
+    /// The columns' names.
+    pub fn names(self) -> &'a [String] {
+        match self {
+            View::Memory(data) => data.names(),
+            View::File(file) => file.names(),
+        }
+    }
+
+    /// Which data these are; a file's are those of the same rows in memory.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or has changed.
+    pub fn fingerprint(self) -> Result<Fingerprint, Error> {
+        match self {
+            View::Memory(data) => Ok(data.fingerprint()),
+            View::File(file) => {
+                let mut seen = Fingerprint::begun(file.len() * file.dim());
+                file.each_row(|_, row| {
+                    row.iter().for_each(|x| seen.see(*x));
+                    true
+                })?;
+                Ok(seen)
+            }
+        }
+    }
+
+    /// What is odd about the columns: see [`Observations::warnings`]. Of a file only columns that
+    /// are constant are found.
+    pub fn warnings(self) -> Vec<Warning> {
+        let View::File(file) = self else {
+            return self.memory().map_or_else(Vec::new, Observations::warnings);
+        };
+        let columns = file.mean().iter().zip(file.variance()).enumerate();
+        columns
+            .filter(|(_, (mean, variance))| variance.sqrt() <= 1e-14 * mean.abs())
+            .map(|(j, (mean, _))| {
+                let message = format!("column {} is constant, {mean}", file.label(j));
+                Warning::new(Code::Collinear, message).try_this("drop the column")
+            })
+            .collect()
     }
 
     /// How a message names column `j`.

@@ -150,7 +150,7 @@ impl Summary {
 }
 
 /// A number with as many decimals as its row needs.
-fn number(x: f64, decimals: usize) -> String {
+pub(crate) fn number(x: f64, decimals: usize) -> String {
     if !x.is_finite() {
         return x.to_string();
     }
@@ -161,7 +161,7 @@ fn number(x: f64, decimals: usize) -> String {
 }
 
 /// The name in at most `width` characters, its end kept: that is where the index is.
-fn fitted(name: &str, width: usize) -> String {
+pub(crate) fn fitted(name: &str, width: usize) -> String {
     let n = name.chars().count();
     if n <= width {
         return name.to_string();

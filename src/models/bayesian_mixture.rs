@@ -2,6 +2,7 @@
 //! latent too; by coordinate ascent and by stochastic variational inference.
 
 mod belief;
+mod compared;
 mod layout;
 mod moves;
 mod posterior;

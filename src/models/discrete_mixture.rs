@@ -3,6 +3,7 @@
 
 mod bayesian;
 mod column;
+mod compared;
 mod labels;
 mod layout;
 mod maximize;

@@ -1,6 +1,7 @@
 //! `FactorAnalysis` and probabilistic PCA: many columns explained by a few normal factors, by EM.
 
 mod bayesian;
+mod compared;
 mod scores;
 
 pub use bayesian::{BayesianFactors, FactorPosterior};

@@ -1,5 +1,6 @@
 //! `GaussianMixture`: rows that come from one of `K` normal distributions, which one unknown; by EM.
 
+mod compared;
 mod covariance;
 mod criteria;
 mod labels;

@@ -1,12 +1,13 @@
 //! `LinearRegression`: exact conjugate posteriors and evidence; automatic relevance determination.
 
 mod ard;
+mod compared;
 
 pub use ard::{Ard, BayesianArd};
 
 use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 
-use crate::data::Observations;
+use crate::data::{Fingerprint, Observations};
 use crate::error::Error;
 use crate::special::{LN_SQRT_2PI, log_gamma};
 
@@ -31,6 +32,7 @@ pub struct LinearRegression {
     qy: DVector<f64>,
     /// What no `beta` explains: `|y - Q Q'y|^2`.
     unexplained: f64,
+    data: Fingerprint,
 }
 
 /// A normal posterior of the coefficients, and the evidence.
@@ -68,13 +70,23 @@ fn positive(option: &str, value: f64) -> Result<(), Error> {
     Err(Error::option(option, value, "it must be positive and finite"))
 }
 
-/// The factor of a matrix that is positive definite by its making, unless the data are extreme.
+/// The factor of a matrix that is positive definite by its making, unless the data are extreme: then
+/// what is left of a column, given those before it, is rounding.
 fn factor(precision: DMatrix<f64>) -> Result<Cholesky<f64, Dyn>, Error> {
-    Cholesky::new(precision).ok_or_else(|| Error::NotPositiveDefinite {
+    let rounding = precision.nrows() as f64 * f64::EPSILON;
+    let whole: Vec<f64> = precision.diagonal().iter().copied().collect();
+    let factor = Cholesky::new(precision).ok_or_else(singular)?;
+    let pivots = factor.l_dirty().diagonal();
+    let lost = pivots.iter().zip(whole).any(|(l, whole)| l * l <= 4.0 * rounding * whole);
+    if lost { Err(singular()) } else { Ok(factor) }
+}
+
+fn singular() -> Error {
+    Error::NotPositiveDefinite {
         what: "the posterior precision of the coefficients".to_string(),
         reason: "columns of the design repeat each other, or differ too much in scale".to_string(),
         remedy: "drop one of them, rescale, or choose a tighter prior".to_string(),
-    })
+    }
 }
 
 fn log_det(factor: &Cholesky<f64, Dyn>) -> f64 {
@@ -107,6 +119,7 @@ impl LinearRegression {
         let what = format!("{} rows (as many as y) of {n_columns} columns", y.len());
         Error::expect_len("the matrix", x.len(), &what, y.len() * n_columns)?;
         Observations::new(x.to_vec(), n_columns)?;
+        let data = Fingerprint::weighted(&[x, y], Some(weights));
         let outcomes = Observations::with_names(y.to_vec(), ["y"])?;
         let outcomes = outcomes.weighted(weights.to_vec())?;
         let kept: Vec<usize> = (0..y.len()).filter(|&i| weights[i] > 0.0).collect();
@@ -122,12 +135,18 @@ impl LinearRegression {
             r: qr.r(),
             qy: y.rows(0, rank).into_owned(),
             unexplained: y.rows(rank, kept.len() - rank).norm_squared(),
+            data,
         })
     }
 
     /// How many coefficients.
     pub fn n_columns(&self) -> usize {
         self.r.ncols()
+    }
+
+    /// Which data these are: [`Fingerprint::of`] matrix, outcomes, and weights where not all are 1.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.data
     }
 
     /// `X'X`

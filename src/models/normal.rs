@@ -1,7 +1,10 @@
 //! `Normal`: a normal sample of unknown mean and precision, the smallest model for coordinate ascent.
 
+use crate::compare::{Compared, Entry, Parameter, Quantity};
+use crate::data::{Fingerprint, Observations};
 use crate::error::Error;
 use crate::family::{Family, Gamma, MeanFieldGaussian, Product};
+use crate::fit::Fit;
 use crate::model::{Conjugate, Model};
 use crate::space::Space;
 use crate::special::{LN_SQRT_2PI, log_gamma, polygamma, student_t_quantile};
@@ -44,6 +47,7 @@ pub struct Normal {
     mean: f64,
     /// `sum (y - mean)^2`
     squares: f64,
+    data: Fingerprint,
 }
 
 impl Normal {
@@ -52,7 +56,7 @@ impl Normal {
     /// # Errors
     /// No observations, one that is not finite, or a prior whose `kappa`, `a` or `b` is not positive.
     pub fn new(y: &[f64], prior: NormalGamma) -> Result<Normal, Error> {
-        crate::data::Observations::new(y.to_vec(), 1)?;
+        let data = Observations::new(y.to_vec(), 1)?.fingerprint();
         if !prior.m.is_finite() {
             return Err(Error::option("m of the prior", prior.m, "a mean must be finite"));
         }
@@ -65,7 +69,7 @@ impl Normal {
         let n = y.len() as f64;
         let mean = y.iter().sum::<f64>() / n;
         let squares = y.iter().map(|y| (y - mean) * (y - mean)).sum();
-        Ok(Normal { prior, n, mean, squares })
+        Ok(Normal { prior, n, mean, squares, data })
     }
 
     /// The prior mean and precision as a first `q`.
@@ -164,5 +168,29 @@ impl Conjugate<Product<MeanFieldGaussian, Gamma>> for Normal {
         let entropy_tau =
             shape - slope.ln() + log_gamma(shape) + (1.0 - shape) * polygamma(0, shape);
         Ok(self.expected(log_tau, shape / slope, square) + entropy_mu + entropy_tau)
+    }
+}
+
+/// The exact posterior and evidence: `mu` is Student t, `tau` a Gamma.
+impl Compared for Normal {
+    fn entry(&self, method: &str) -> Result<Entry, Error> {
+        let NormalGamma { m, kappa, a, b } = self.posterior();
+        let mu = Parameter::student("mu", m, (b / (a * kappa)).sqrt(), 2.0 * a);
+        let entry = Entry::new(method).of(self.data)?;
+        let entry = entry.reached(Quantity::LogEvidence, self.log_evidence());
+        Ok(entry.with([mu, Parameter::gamma("tau", a, b)]))
+    }
+}
+
+/// Coordinate ascent: `mu` is normal, `tau` a Gamma, and the ELBO that of the last step.
+impl Compared for Fit<Normal, Product<MeanFieldGaussian, Gamma>> {
+    fn entry(&self, method: &str) -> Result<Entry, Error> {
+        let (mu, tau) = (self.q.first(), self.q.second());
+        let mut entry = Entry::new(method).of(self.model.data)?.spent(self);
+        if let Some(elbo) = self.trace.iter().rev().find_map(|step| step.elbo) {
+            entry = entry.reached(Quantity::Elbo, elbo);
+        }
+        let mu = Parameter::normal("mu", mu.mean()[0], mu.sd()[0]);
+        Ok(entry.with([mu, Parameter::gamma("tau", tau.shape(0), tau.rate(0))]))
     }
 }

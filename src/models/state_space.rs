@@ -1,5 +1,6 @@
 //! `StateSpace`: a level (and a slope) that wander, seen through noise; EM for the variances.
 
+mod compared;
 mod kalman;
 mod path;
 

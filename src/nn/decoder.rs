@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use super::likelihood::Likelihood;
 use super::panel::{Rows, Spare, from_panel, lock, summed, to_panel};
-use super::{Network, room};
+use super::{Encoder, Network, room};
 use crate::data::Images;
 use crate::error::Error;
-use crate::model::{Differentiable, Model, Subsample};
+use crate::family::Reparameterized;
+use crate::model::{Differentiable, KnownPrior, Model, Subsample};
 use crate::pool::threads;
 use crate::scalar::Scalar;
 use crate::space::Space;
@@ -307,7 +308,8 @@ impl<N: Network<T>, T: Scalar> Decoder<N, T> {
             return;
         }
         let dz = if want.in_z { room(dz, columns * k) } else { &mut [] };
-        let (in_network, rest) = grad.split_at_mut(self.network.n_params());
+        let asked = self.network.n_params().min(grad.len());
+        let (in_network, rest) = grad.split_at_mut(asked);
         self.network.backward(at, columns, y, dz, tape, in_network);
         if let Some(raw) = rest.first_mut() {
             *raw += in_raw;
@@ -331,13 +333,6 @@ impl<N: Network<T>, T: Scalar> Decoder<N, T> {
         let (back, pull) =
             (T::from_f64(draws as f64), T::from_f64(if prior { scale } else { 0.0 }));
         out.fill(0.0);
-        let mut nobody = Vec::new();
-        let grad_theta = if grad_theta.is_empty() {
-            nobody.resize(self.n_theta(), T::default());
-            &mut nobody
-        } else {
-            grad_theta
-        };
         self.each_round(
             self.batch(z, draws),
             |_| Some(weight),
@@ -444,6 +439,43 @@ impl<N: Network<T>, T: Scalar> Differentiable<T> for Decoder<N, T> {
     }
     fn grad_batch(&self, z: &[T], draws: usize, grad_z: &mut [T], grad_theta: &mut [T]) {
         self.gradients(z, draws, &mut [], grad_z, grad_theta, true);
+    }
+}
+
+impl<N: Network<T>, E: Network<T>, T: Scalar> KnownPrior<Encoder<E, T>, T> for Decoder<N, T> {
+    fn groups(&self, q: &Encoder<E, T>) -> usize {
+        q.latent()
+    }
+    fn n_terms(&self, _: &Encoder<E, T>) -> usize {
+        self.images.len()
+    }
+    fn likelihood_grad_batch(
+        &self,
+        z: &[T],
+        draws: usize,
+        out: &mut [f64],
+        grad_z: &mut [T],
+        grad_theta: &mut [T],
+    ) {
+        self.gradients(z, draws, out, grad_z, grad_theta, false);
+    }
+    fn divergences(
+        &self,
+        q: &Encoder<E, T>,
+        kept: &<Encoder<E, T> as Reparameterized<T>>::Residuals,
+        out: &mut [f64],
+    ) {
+        q.divergences(kept, out);
+    }
+    fn pull_back_with(
+        &self,
+        q: &Encoder<E, T>,
+        (eps, kept): (&[T], &<Encoder<E, T> as Reparameterized<T>>::Residuals),
+        dz: &[T],
+        weights: &[T],
+        grad_lambda: &mut [T],
+    ) {
+        q.pull_back_with(eps, kept, dz, weights, grad_lambda);
     }
 }
 

@@ -225,6 +225,79 @@ impl<N: Network<T>, T: Scalar> Encoder<N, T> {
     fn shown(&self) -> usize {
         self.rows.len(&self.images)
     }
+
+    /// The way back of `dz`, with what each mean and each log variance adds to its own gradient: a
+    /// function of the latent number, the mean and the standard deviation.
+    fn back(
+        &self,
+        (eps, kept): (&[T], &Activations<T, N::Tape>),
+        dz: &[T],
+        draws: usize,
+        grad: &mut [T],
+        own: &(impl Fn(usize, T, T) -> (T, T) + Sync),
+    ) {
+        let (rows, k, half) = (self.shown(), self.latent(), T::from_f64(0.5));
+        let grads = &mut *lock(&kept.grads);
+        summed(0..kept.count, grads, grad, &|i: usize, grad: &mut [T]| {
+            let Panel { from, columns, x, y, slope, sd, dy, tape } = &mut *lock(&kept.panels[i]);
+            let columns = *columns;
+            let heads = k * columns;
+            let dy = room(dy, 2 * heads);
+            let (means, raws) = dy.split_at_mut(heads);
+            means.fill(T::default());
+            raws.fill(T::default());
+            for s in 0..draws {
+                let first = (s * rows + *from) * k;
+                for j in 0..columns {
+                    for i in 0..k {
+                        let (at, here) = (first + j * k + i, i * columns + j);
+                        means[here] += dz[at];
+                        raws[here] += dz[at] * eps[at];
+                    }
+                }
+            }
+            for here in 0..heads {
+                let (in_mean, in_log_variance) = own(here / columns, y[here], sd[here]);
+                means[here] += in_mean;
+                raws[here] = (half * raws[here] * sd[here] + in_log_variance) * slope[here];
+            }
+            self.network.backward(x, columns, dy, &mut [], tape, grad);
+        });
+    }
+
+    /// `KL(q(z_k | x) || N(0, 1))` of each latent number, summed over all data.
+    pub(super) fn divergences(&self, kept: &Activations<T, N::Tape>, out: &mut [f64]) {
+        let (k, scale) = (self.latent(), self.rows.scale(&self.images));
+        out.fill(0.0);
+        for panel in &kept.panels[..kept.count] {
+            let panel = lock(panel);
+            let heads = k * panel.columns;
+            for here in 0..heads {
+                let (mean, log_variance) = (panel.y[here].to_f64(), panel.y[heads + here].to_f64());
+                let variance = panel.sd[here].to_f64().powi(2);
+                let term = 0.5 * (mean * mean + variance - 1.0 - log_variance);
+                out[here / panel.columns] += scale * term;
+            }
+        }
+    }
+
+    /// The way back of `dz` and of `-sum_k weights[k] KL_k`.
+    pub(super) fn pull_back_with(
+        &self,
+        eps: &[T],
+        kept: &Activations<T, N::Tape>,
+        dz: &[T],
+        weights: &[T],
+        grad: &mut [T],
+    ) {
+        let scale = T::from_f64(self.rows.scale(&self.images));
+        let (one, half) = (T::from_f64(1.0), T::from_f64(0.5));
+        let draws = dz.len() / self.dim().max(1);
+        self.back((eps, kept), dz, draws, grad, &|k, mean, sd| {
+            let weight = scale * weights[k];
+            (-weight * mean, half * weight * (one - sd * sd))
+        });
+    }
 }
 
 /// `log N(z; mean, sd^2)` from noise and the logarithm of the variance.
@@ -331,33 +404,11 @@ impl<N: Network<T>, T: Scalar> Reparameterized<T> for Encoder<N, T> {
     }
 
     fn pull_back(&self, eps: &[T], kept: &Self::Residuals, dz: &[T], dlog_q: &[T], grad: &mut [T]) {
-        let (rows, k) = (self.shown(), self.latent());
         let scale = T::from_f64(self.rows.scale(&self.images));
-        let half = T::from_f64(0.5);
+        // log q(T(eps)) depends on lambda through the log variances only
         let total: T = dlog_q.iter().copied().sum();
-        let grads = &mut *lock(&kept.grads);
-        summed(0..kept.count, grads, grad, &|i: usize, grad: &mut [T]| {
-            let Panel { from, columns, x, slope, sd, dy, tape, .. } = &mut *lock(&kept.panels[i]);
-            let heads = k * *columns;
-            let dy = room(dy, 2 * heads);
-            let (means, raws) = dy.split_at_mut(heads);
-            means.fill(T::default());
-            raws.fill(T::default());
-            for s in 0..dlog_q.len() {
-                let first = (s * rows + *from) * k;
-                for j in 0..*columns {
-                    for i in 0..k {
-                        let (at, here) = (first + j * k + i, i * *columns + j);
-                        means[here] += dz[at];
-                        raws[here] += dz[at] * eps[at];
-                    }
-                }
-            }
-            for ((raw, &sd), &slope) in raws.iter_mut().zip(&*sd).zip(&*slope) {
-                *raw = half * (*raw * sd - scale * total) * slope;
-            }
-            self.network.backward(x, *columns, dy, &mut [], tape, grad);
-        });
+        let each = T::from_f64(-0.5) * scale * total;
+        self.back((eps, kept), dz, dlog_q.len(), grad, &|_, _, _| (T::default(), each));
     }
 }
 

@@ -251,12 +251,14 @@ impl<T: Scalar> Network<T> for Mlp<T> {
                 plan.activation.backward(delta, &after[l], &before[l]);
             }
             let input = if l > 0 { &after[l - 1][..] } else { x };
-            let (weights, bias) =
-                grad[plan.start..][..plan.weights() + plan.outputs].split_at_mut(plan.weights());
-            let left = Matrix { numbers: delta, down: columns, across: 1 };
-            let right = Matrix { numbers: input, down: 1, across: columns };
-            multiply((plan.outputs, plan.inputs, columns), Into::Add, left, right, weights);
-            add_sums(delta, columns, bias);
+            if !grad.is_empty() {
+                let here = &mut grad[plan.start..][..plan.weights() + plan.outputs];
+                let (weights, bias) = here.split_at_mut(plan.weights());
+                let left = Matrix { numbers: delta, down: columns, across: 1 };
+                let right = Matrix { numbers: input, down: 1, across: columns };
+                multiply((plan.outputs, plan.inputs, columns), Into::Add, left, right, weights);
+                add_sums(delta, columns, bias);
+            }
             let target = match l {
                 0 if dx.is_empty() => continue,
                 0 => &mut dx[..],

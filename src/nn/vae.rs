@@ -1,12 +1,20 @@
 //! `Vae`: what can be asked of a decoder and an encoder once they are fitted.
 
+use std::sync::Arc;
+
 use super::encoder::{Encoder, Encoding};
-use super::{Decoder, Network};
+use super::{Decoder, FixedDecoder, Network};
+use crate::ascent::GradientAscent;
 use crate::data::Images;
 use crate::diagnostics::Estimate;
 use crate::error::Error;
+use crate::estimator::StickingTheLanding;
+use crate::family::MeanFieldGaussian;
+use crate::fit::{Options, fit};
 use crate::noise::{Purpose, fill_normal, stream};
+use crate::optimizer::{Adam, Schedule, Scheduled};
 use crate::scalar::Scalar;
+use crate::stop::Stop;
 
 /// A decoder and an encoder side by side. Images it is asked about may be others than those it has
 /// learned from.
@@ -144,6 +152,36 @@ impl<D: Network<T>, E: Network<T>, T: Scalar> Vae<'_, D, E, T> {
         Ok((0..latent).filter(|&k| variance(k) > ACTIVE).collect())
     }
 
+    /// The best `q(z | x)` of each image by itself: from the encoder's answer a mean-field Gaussian
+    /// over the `z` of all these images is climbed by `steps` steps of [`fit`](crate::fit()), the
+    /// decoder staying as it is. What is gained is what amortization costs (Cremer, Li and Duvenaud
+    /// 2018).
+    ///
+    /// # Errors
+    /// As [`Vae::evaluate`].
+    pub fn refine(
+        &self,
+        images: &Arc<Images>,
+        steps: usize,
+        seed: u64,
+    ) -> Result<Encoding<T>, Error>
+    where
+        D: Clone,
+    {
+        self.check()?;
+        let Encoding { latent, mean, sd } = self.encode(images)?;
+        let model = FixedDecoder::new(self.decoder.with_images(images.clone())?);
+        let q = MeanFieldGaussian::new(mean, &sd)?;
+        let falling = Schedule::Cosine { steps: steps as u64, floor: 0.02 };
+        let optimizer = Scheduled::new(Adam::rate(0.05), falling);
+        let ascent = GradientAscent::new(StickingTheLanding { draws: 8 }, optimizer);
+        let every = steps.max(1);
+        let options =
+            Options { steps, seed, stop: Stop::Budget, elbo_every: every, ..Options::default() };
+        let q = fit(model, q, ascent, options)?.q;
+        Ok(Encoding { latent, mean: q.mean().to_vec(), sd: q.sd().to_vec() })
+    }
+
     /// The ELBO of these images and its terms from `draws` draws an image, and the
     /// importance-weighted bound of as many.
     ///
@@ -152,15 +190,32 @@ impl<D: Network<T>, E: Network<T>, T: Scalar> Vae<'_, D, E, T> {
     /// decoder and an encoder that do not fit.
     pub fn evaluate(&self, images: &Images, draws: usize, seed: u64) -> Result<Evaluation, Error> {
         self.check()?;
+        self.evaluate_at(images, &self.encode(images)?, draws, seed)
+    }
+
+    /// [`Vae::evaluate`] with other means and standard deviations than the encoder's, from the same
+    /// noise where the seed is the same.
+    ///
+    /// # Errors
+    /// As [`Vae::evaluate`], and an encoding of other images.
+    pub fn evaluate_at(
+        &self,
+        images: &Images,
+        encoding: &Encoding<T>,
+        draws: usize,
+        seed: u64,
+    ) -> Result<Evaluation, Error> {
         self.decoder.likelihood().check(images)?;
         if draws == 0 {
             return Err(Error::option("draws", 0, "an estimate needs at least one draw"));
         }
-        let Encoding { latent, mean, sd } = self.encode(images)?;
-        let n = images.len();
+        let Encoding { latent, mean, sd } = encoding;
+        let (n, latent) = (images.len(), *latent);
+        let whole = "the latent numbers of the images";
+        Error::expect_len("the encoding", mean.len(), whole, n * self.decoder.latent())?;
         let mut kl = vec![0.0; latent];
         let mut kls = vec![0.0; n];
-        for (at, (mean, sd)) in mean.iter().zip(&sd).enumerate() {
+        for (at, (mean, sd)) in mean.iter().zip(sd).enumerate() {
             let (mean, sd) = (mean.to_f64(), sd.to_f64());
             let here = 0.5 * (mean * mean + sd * sd - 1.0) - sd.ln();
             kl[at % latent] += here / n as f64;
@@ -173,7 +228,7 @@ impl<D: Network<T>, E: Network<T>, T: Scalar> Vae<'_, D, E, T> {
         for s in 0..draws {
             fill_normal(&mut stream(seed, Purpose::Report, s as u64), &mut z);
             here.fill(0.0);
-            for ((at, z), (&mean, &sd)) in z.iter_mut().enumerate().zip(mean.iter().zip(&sd)) {
+            for ((at, z), (&mean, &sd)) in z.iter_mut().enumerate().zip(mean.iter().zip(sd)) {
                 let eps = z.to_f64();
                 *z = mean + sd * *z;
                 // log p(z) - log q(z), but for the standard deviations

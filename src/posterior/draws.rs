@@ -92,7 +92,7 @@ impl Draws {
         Ok(self.at(i))
     }
 
-    fn at(&self, i: usize) -> Vec<f64> {
+    pub(crate) fn at(&self, i: usize) -> Vec<f64> {
         match i.checked_sub(self.width()) {
             Some(derived) => self.derived[derived].clone(),
             None => self.rows().map(|row| row[i]).collect(),

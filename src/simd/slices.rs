@@ -82,6 +82,9 @@ elementwise! {
     ln, Ln, ln_slice, ln_to, "ln x";
     ln_1p, Ln1p, ln_1p_slice, ln_1p_to, "ln(1 + x)";
     sigmoid, Sigmoid, sigmoid_slice, sigmoid_to, "1 / (1 + e^-x)";
+    digamma, Digamma, digamma_slice, digamma_to, "psi(x)";
+    exp_digamma, ExpDigamma, exp_digamma_slice, exp_digamma_to, "e^psi(x)";
+    log_gamma, LogGamma, log_gamma_slice, log_gamma_to, "ln Gamma(x)";
     softplus, Softplus, softplus_slice, softplus_to, "ln(1 + e^x)";
     tanh, Tanh, tanh_slice, tanh_to, "tanh x";
 }

@@ -11,6 +11,7 @@ use nalgebra::DMatrix;
 fn free_coordinates(support: Support, n: usize) -> Vec<usize> {
     match support {
         Support::Simplex => (0..n - 1).collect(),
+        Support::Simplexes(each) => (0..n).filter(|i| i % each + 1 < each).collect(),
         Support::CorrelationCholesky { rows } => {
             (0..rows).flat_map(|i| (0..i).map(move |j| i * (i + 1) / 2 + j)).collect()
         }
@@ -119,6 +120,16 @@ fn simplex() {
 }
 
 #[test]
+fn simplexes() {
+    for (each, n) in [(2, 4), (3, 3), (3, 9)] {
+        support(Support::Simplexes(each), n, |x| {
+            let sums = x.chunks_exact(each).map(|x| x.iter().sum::<f64>());
+            x.iter().all(|&x| x >= 0.0) && sums.map(|s| s - 1.0).all(|s| s.abs() < 1e-14)
+        });
+    }
+}
+
+#[test]
 fn correlation_cholesky() {
     for rows in [1, 2, 3, 4] {
         let n = rows * (rows + 1) / 2;
@@ -177,6 +188,11 @@ fn a_declaration_that_makes_no_sense_is_refused() {
          `correlation_cholesky`"
     );
     assert_eq!(refused(Support::Simplex, 1), "E14 the simplex `w` needs at least 2 coordinates");
+    assert_eq!(
+        refused(Support::Simplexes(3), 7),
+        "E14 `w` holds simplexes of 3 coordinates in 7 numbers; a simplex needs at least 2, and all \
+         of them the same"
+    );
     assert_eq!(
         refused(Support::Interval(2.0, 1.0), 1),
         "E14 `w` lives on Interval(2, 1); need low < high"

@@ -127,6 +127,27 @@ fn the_reference_optima_are_found_from_the_default_start() -> Result<(), Error> 
     Ok(())
 }
 
+/// R's mclust stops at -1126.326 on the second.
+#[test]
+fn at_least_95_of_100_seeds_find_the_optimum() -> Result<(), Error> {
+    for (data, k, covariance, optimum) in [
+        (faithful(), 2, Covariance::Full, -1130.264),
+        (faithful(), 3, Covariance::Tied, -1126.316),
+        (iris(), 3, Covariance::Full, -180.1855),
+    ] {
+        let model = GaussianMixture::new(data, k)?.with_covariance(covariance)?;
+        let mut found = 0;
+        for seed in 0..100 {
+            let reached = model.fit(seed)?.fit.model.criteria().log_likelihood;
+            assert!(reached < optimum + 1e-3, "{covariance:?}, seed {seed}: {reached}");
+            found += usize::from((reached - optimum).abs() < 1e-3);
+        }
+        println!("{k} components, {covariance:?}: {found} of 100 seeds");
+        assert!(found >= 95, "{k} components, {covariance:?}: {found} of 100");
+    }
+    Ok(())
+}
+
 #[test]
 fn the_bound_touches_after_every_e_step_and_no_half_step_descends() -> Result<(), Error> {
     for covariance in Covariance::ALL {

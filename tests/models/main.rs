@@ -3,8 +3,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bad_input;
 mod bayesian_factors;
 mod bayesian_mixture;
+mod compare;
 mod discrete_mixture;
 mod factor_analysis;
 mod gaussian_mixture;
@@ -15,3 +17,4 @@ mod moves;
 mod normal;
 mod row_file;
 mod state_space;
+mod topics;

@@ -261,3 +261,27 @@ fn a_file_that_changes_during_a_fit_ends_it() -> Result<(), Error> {
     assert!(message(whole.step()).contains("(64128 bytes, now 640)"));
     Ok(())
 }
+
+#[test]
+fn a_file_has_the_fingerprint_and_the_names_of_its_rows() -> Result<(), Error> {
+    let rows = flowers(1_003);
+    let (_file, held) = Temporary::holding("fingerprint", &rows);
+    let (file, memory) = (View::from(&held), View::from(&rows));
+    assert_eq!(file.fingerprint()?, memory.fingerprint()?);
+    assert_eq!(file.names().len(), 4);
+    let other = flowers(1_002);
+    assert_ne!(file.fingerprint()?, other.fingerprint());
+    Ok(())
+}
+
+#[test]
+fn a_constant_column_of_a_file_is_named() -> Result<(), Error> {
+    let rows = Observations::new(
+        (0..40).map(|i| if i % 2 == 0 { 3.0 } else { f64::from(i) }).collect(),
+        2,
+    )?;
+    let (_file, held) = Temporary::holding("constant", &rows);
+    let said: Vec<String> = View::from(&held).warnings().iter().map(|w| w.to_string()).collect();
+    assert!(said.len() == 1 && said[0].contains("is constant, 3"), "{said:?}");
+    Ok(())
+}

@@ -5,9 +5,13 @@
 mod support;
 
 mod bad_input;
+mod bayesian;
+#[cfg(feature = "burn")]
+mod burn;
 mod decoder;
 mod encoder;
 mod mlp;
+mod objective;
 mod threads;
 mod vae;
 

@@ -2,7 +2,6 @@
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{Beta, ContinuousCDF};
 
 use super::belief::Belief;
 use super::{Layout, Weights};
@@ -14,7 +13,7 @@ use crate::lossless;
 use crate::models::Covariance;
 use crate::models::components::Components;
 use crate::models::gaussian_mixture::Labels;
-use crate::special::student_t_quantile;
+use crate::special::{beta_quantile, student_t_quantile};
 
 /// `q(labels) q(weights) prod_k q(mean_k | covariance_k) q(covariance_k)`:
 ///
@@ -122,7 +121,7 @@ impl MixturePosterior {
             Weights::StickBreaking => return [f64::NAN; 2],
         };
         let tail = 0.5 * (1.0 - level);
-        let quantile = |p: f64| Beta::new(a, b).map_or(f64::NAN, |beta| beta.inverse_cdf(p));
+        let quantile = |p: f64| beta_quantile(p, a, b);
         [quantile(tail), quantile(1.0 - tail)]
     }
 
@@ -140,12 +139,17 @@ impl MixturePosterior {
     /// # Panics
     /// If there is no such component or column.
     pub fn mean_interval(&self, k: usize, j: usize, level: f64) -> [f64; 2] {
+        let (scale, freedom) = self.mean_scale(k, j);
+        let reach = scale * student_t_quantile(0.5 * (1.0 + level), freedom);
+        [self.mean(k)[j] - reach, self.mean(k)[j] + reach]
+    }
+
+    /// Scale and degrees of freedom of the Student t of the mean of component `k` in column `j`.
+    pub(super) fn mean_scale(&self, k: usize, j: usize) -> (f64, f64) {
         let layout = self.belief.layout;
         let degrees = self.degrees(k) + 1.0 - layout.block() as f64;
         let scale = self.scatter(k)[j * layout.dim + j];
-        let sd = (scale / (self.belief.worth[k] * degrees)).sqrt();
-        let reach = sd * student_t_quantile(0.5 * (1.0 + level), degrees);
-        [self.mean(k)[j] - reach, self.mean(k)[j] + reach]
+        ((scale / (self.belief.worth[k] * degrees)).sqrt(), degrees)
     }
 
     /// The inverse of the expected precision of component `k`, `d x d`, row by row.

@@ -105,6 +105,11 @@ impl BayesianDiscreteMixture {
         &self.data
     }
 
+    /// What the columns hold.
+    pub fn columns(&self) -> Vec<Column> {
+        self.layout.places.iter().map(|p| p.column).collect()
+    }
+
     /// A first `q`: the posterior for labels guessed as [`DiscreteMixture::started`] guesses them.
     pub fn start(&self, seed: u64) -> MixturePosterior {
         self.start_at(seed, 0)

@@ -75,7 +75,7 @@ impl GaussianMixture {
         };
         let mut best = restarts(search.starts, one, signature)?;
         let said = best.fit.model.warnings(&best.fit.q);
-        best.fit.warnings.extend(said);
+        best.fit.warnings.extend(said.into_iter().chain(self.data().warnings()));
         let failed = best.attempts.iter().filter(|a| a.elbo.is_err()).count();
         if let Some(e) = best.attempts.iter().find_map(|a| a.elbo.as_ref().err()) {
             let message = format!("{failed} of {} starts failed; the first: {e}", search.starts);

@@ -27,7 +27,7 @@ use crate::special::{LN_SQRT_2PI, log_gamma};
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ard {
-    data: LinearRegression,
+    pub(super) data: LinearRegression,
     /// `ln alpha_j`, then `ln tau`.
     theta: Vec<f64>,
 }
@@ -174,7 +174,7 @@ impl Maximize<FullRankGaussian> for Ard {
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct BayesianArd {
-    data: LinearRegression,
+    pub(super) data: LinearRegression,
     alpha: (f64, f64),
     tau: (f64, f64),
 }
