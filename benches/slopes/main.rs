@@ -1,7 +1,11 @@
 //! How the cost of a step grows with rows, with draws and with the dimension: one JSON line a point.
 //!
-//! `cargo bench --bench slopes [-- --up-to ROWS]` (10 million rows of 10 numbers take 2 GB)
+//! `cargo bench --bench slopes [-- [--up-to ROWS] [rows draws dimension mixture]]`
+//!
+//! Ten million rows of ten numbers take 2 GB; those of the mixture are in a file of 0.8 GB in the
+//! folder for temporary files, and in memory as far as three million.
 
+mod mixture;
 #[path = "../workloads/process.rs"]
 #[allow(dead_code)] // it also knows of memory and load
 mod process;
@@ -18,13 +22,25 @@ use rand_distr::{Distribution, StandardNormal};
 use serde_json::json;
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip_while(|a| a != "--up-to");
-    let most = arguments.nth(1).map_or(Ok(10_000_000), |n| n.parse());
-    let Ok(most) = most else {
-        eprintln!("--up-to takes a number of rows");
+    let (mut most, mut wanted) = (10_000_000, Vec::new());
+    let mut arguments = std::env::args().skip(1).filter(|a| a != "--bench");
+    while let Some(argument) = arguments.next() {
+        if argument != "--up-to" {
+            wanted.push(argument);
+            continue;
+        }
+        let Some(Ok(rows)) = arguments.next().map(|n| n.parse()) else {
+            eprintln!("--up-to takes a number of rows");
+            return ExitCode::FAILURE;
+        };
+        most = rows;
+    }
+    if let Some(other) = wanted.iter().find(|w| !SLOPES.contains(&w.as_str())) {
+        eprintln!("{other} is none of {}", SLOPES.join(", "));
         return ExitCode::FAILURE;
-    };
-    match slopes(most) {
+    }
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build_global();
+    match one.map_err(|e| e.to_string()).and_then(|()| slopes(most, &wanted)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -33,18 +49,33 @@ fn main() -> ExitCode {
     }
 }
 
-fn slopes(most: usize) -> Result<(), Error> {
-    for n in [10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000] {
-        if n <= most {
-            point("rows", n, 10, &logistic(n, 10)?)?;
+/// What may be asked for; all of them otherwise.
+const SLOPES: [&str; 4] = ["rows", "draws", "dimension", "mixture"];
+const ROWS: [usize; 7] = [10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000];
+
+fn slopes(most: usize, wanted: &[String]) -> Result<(), String> {
+    let fail = |e: Error| e.to_string();
+    let wants = |slope: &str| wanted.is_empty() || wanted.iter().any(|w| w == slope);
+    let rows = || ROWS.into_iter().filter(|&n| n <= most);
+    if wants("mixture") {
+        // first, while the process has needed little memory
+        rows().try_for_each(mixture::streamed).map_err(fail)?;
+        rows().filter(|&n| n <= 3_000_000).try_for_each(mixture::in_memory).map_err(fail)?;
+    }
+    if wants("rows") {
+        let one = |n| logistic(n, 10).and_then(|model| point("rows", n, 10, &model));
+        rows().try_for_each(one).map_err(fail)?;
+    }
+    if wants("draws") {
+        let model = logistic(10_000, 50).map_err(fail)?;
+        for draws in [1, 2, 4, 8, 16, 32, 64, 128, 256] {
+            point("draws", draws, draws, &model).map_err(fail)?;
         }
     }
-    let model = logistic(10_000, 50)?;
-    for draws in [1, 2, 4, 8, 16, 32, 64, 128, 256] {
-        point("draws", draws, draws, &model)?;
-    }
-    for d in [10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000] {
-        point("dimension", d, 10, &normals(d))?;
+    if wants("dimension") {
+        for d in [10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000] {
+            point("dimension", d, 10, &normals(d)).map_err(fail)?;
+        }
     }
     Ok(())
 }
@@ -71,7 +102,6 @@ fn normals(d: usize) -> impl Differentiable + Clone {
     })
 }
 
-/// The least CPU time of a step: over chunks of steps of at least 20 ms, for half a second.
 fn point(
     slope: &str,
     at: usize,
@@ -84,25 +114,28 @@ fn point(
     let options = Options { steps, stop, elbo_every: usize::MAX, ..Options::default() };
     let q = MeanFieldGaussian::new(vec![0.0; d], &vec![0.1; d])?;
     let mut run = Run::new(model.clone(), q, ascent, options)?;
+    let ms = least(|| run.step().map(drop))?;
+    println!("{}", json!({"slope": slope, "x": at, "draws": draws, "cpu_ms_step_min": ms}));
+    Ok(())
+}
+
+/// The least CPU time of a step in milliseconds: over chunks of steps of at least 20 ms, for half a
+/// second.
+fn least(mut step: impl FnMut() -> Result<(), Error>) -> Result<f64, Error> {
     let (mut least, mut steps) = (f64::INFINITY, 0);
     let mut chunk = 1;
     let all = process::Stopwatch::start();
     while all.read().1 < 0.5 || steps < 4 * chunk {
         let watch = process::Stopwatch::start();
         for _ in 0..chunk {
-            run.step()?;
+            step()?;
         }
         let (_, cpu) = watch.read();
+        least = least.min(cpu / chunk as f64);
         steps += chunk;
-        let per_step = cpu / chunk as f64;
         if cpu < 0.02 {
             chunk *= 2;
         }
-        least = least.min(per_step);
     }
-    println!(
-        "{}",
-        json!({"slope": slope, "x": at, "draws": draws, "cpu_ms_step_min": least * 1e3})
-    );
-    Ok(())
+    Ok(1e3 * least)
 }

@@ -1,6 +1,6 @@
 //! Whole workloads, measured: what a step of a fit costs and how good the fit is, one JSON line each.
 //!
-//! `cargo bench --bench workloads -- --data DIR --threads 1 [--check] w1 w2a w2b w3 w4_em w4_vb w5 w6a w6b w7_em w7_vb w9_256 w9_1000`
+//! `cargo bench --bench workloads -- --data DIR --threads 1 [--check] w1 w2a w2b w3 w4_em w4_vb w5 w6a w6b w7_em w7_vb w8_batch w8_online w9_256 w9_1000`
 //!
 //! `DIR` holds the inputs as NPY files, a folder a workload. Each workload does a fixed amount of
 //! work (draws, steps, rate, start: [`work`]) through the public API, with the model a user would
@@ -20,6 +20,7 @@ mod measure;
 mod npy;
 mod process;
 mod quality;
+mod topics;
 mod vae;
 mod work;
 
@@ -32,7 +33,7 @@ use failure::Failure;
 type Entry = (&'static str, fn(&work::Job) -> Result<(), Failure>);
 
 /// Every workload: a new one is a module with a `run`, its row in [`work`] and a line here.
-const WORKLOADS: [Entry; 13] = [
+const WORKLOADS: [Entry; 15] = [
     ("w1", eight_schools::run),
     ("w2a", logistic::run),
     ("w2b", logistic::run),
@@ -44,6 +45,8 @@ const WORKLOADS: [Entry; 13] = [
     ("w6b", gaussian::run),
     ("w7_em", hidden_markov::run),
     ("w7_vb", hidden_markov::run),
+    ("w8_batch", topics::run),
+    ("w8_online", topics::run),
     ("w9_256", logistic::run),
     ("w9_1000", logistic::run),
 ];

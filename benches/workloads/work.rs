@@ -38,7 +38,7 @@ const fn some_rows(name: &'static str, batch: usize) -> Work {
 }
 
 /// Every workload.
-pub const WORK: [Work; 13] = [
+pub const WORK: [Work; 15] = [
     all_rows("w1", "w1", [10, 4000, 100, 4000], 0.02),
     all_rows("w2a", "w2", [10, 600, 20, 400], 0.02),
     all_rows("w2b", "w2", [10, 150, 5, 64], 0.05),
@@ -50,6 +50,8 @@ pub const WORK: [Work; 13] = [
     all_rows("w6b", "w6", [10, 100, 5, 0], 0.02),
     Work { folder: "w7", ..all_rows("w7_em", "w7", [0, 50, 5, 0], 0.0) },
     Work { folder: "w7", ..all_rows("w7_vb", "w7", [0, 50, 5, 0], 0.0) },
+    Work { folder: "w8", ..all_rows("w8_batch", "w8", [0, 20, 20, 0], 0.0) },
+    Work { folder: "w8", batch: Some(128), ..all_rows("w8_online", "w8", [0, 80, 80, 0], 0.0) },
     some_rows("w9_256", 256),
     some_rows("w9_1000", 1000),
 ];

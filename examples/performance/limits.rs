@@ -46,6 +46,7 @@ impl Machine {
             "w2a" => products(1e4, 50.0, 10.0) + 1e5 / self.sigmoid,
             "w2b" => (products(1e5, 100.0, 10.0) + 1e6 / self.sigmoid).max(8e7 / self.read),
             "w3" => 125e3 * 12.0 / self.flops + 125e3 / self.exp + 7_810.0 / NORMALS,
+            "w4_em" | "w4_vb" => 176e6 / self.flops + 8e5 / self.exp,
             "w6a" => products(100.0, 100.0, 10.0) + 5_050.0 * 12.0 / self.flops + 1_000.0 / NORMALS,
             "w6b" => products(1e3, 1e3, 10.0).max(36e6 / self.triad),
             "w9_256" => products(256.0, 20.0, 1.0) + 256.0 / self.sigmoid + 256.0 / ROWS,

@@ -28,6 +28,14 @@ const WORKLOADS: [(&str, &str); 8] = [
     ("w9_1000", "logistic regression, 1 000 of 1 000 000 rows x 20"),
 ];
 
+/// A workload of exact moves, what is done in it, and what its lines call the quality.
+const EXACT: [(&str, &str, &str); 4] = [
+    ("w4_em", "EM: mixture of 8 normal distributions, 100 000 x 10", "loglik_mean"),
+    ("w4_vb", "the same with everything latent: coordinate ascent", "loglik_mean"),
+    ("w7_em", "EM: hidden Markov model of 8 states, 100 000 rows x 2", "loglik_mean"),
+    ("w7_vb", "the same with everything latent: coordinate ascent", "loglik_mean"),
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("What does a step cost, beside the limit of the machine and beside other tools?");
     let lines = Lines::read(include_str!("../../book/measured/performance.jsonl"))?;
@@ -59,8 +67,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         )?;
     }
     book::fragment("performance", &table);
+    exact(&lines, &machine)?;
     quality(&lines)?;
     slopes(&lines)?;
+    streaming(&lines)?;
     pairs(&lines, &machine)?;
     whole(&lines)?;
     threads(&lines)?;
@@ -137,20 +147,71 @@ fn quality(lines: &Lines) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Three slopes on logarithmic axes: cost that is linear is a line that rises by one decade a decade.
+/// Steps of exact moves: the same table, with the answer each tool has after the same steps.
+fn exact(lines: &Lines, machine: &Machine) -> Result<(), Box<dyn Error>> {
+    let mut table = String::from(
+        "| | workload | ms a step | peers, ms | ratio to the best | limit, ms | × limit | MiB | quality | peers' |\n|---|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for (name, what, quality) in EXACT {
+        let ours = lines.step(name, "elbo").ok_or(format!("no line of {name}"))?;
+        let (_, best) = lines.best_peer(name).ok_or(format!("no peer in {name}"))?;
+        let limit = machine.limit(name);
+        let (bound, times) = match limit.is_nan() {
+            true => (String::new(), String::new()),
+            false => (digits(limit), format!("{:.1}", ours / limit)),
+        };
+        let list = |of: &dyn Fn(&str) -> Option<String>| {
+            let each = lines.names(name);
+            let each = each.iter().filter_map(|p| of(p).map(|text| format!("{text} ({p})")));
+            each.collect::<Vec<_>>().join(", ")
+        };
+        let theirs = list(&|p| lines.step(name, p).map(digits));
+        let answer = |p: &str| lines.quality(name, p, quality).map(|q| format!("{q:.4}"));
+        let peak = lines.adam(name, "elbo").and_then(|r| r.peak_mb).map_or(String::new(), digits);
+        let ratio = ours / best;
+        println!("{name:8} {:12} ms   {theirs}   ratio {ratio:.3}", digits(ours));
+        writeln!(
+            table,
+            "| {name} | {what} | {} | {theirs} | **{ratio:.3}** | {bound} | {times} | {peak} | {} | {} |",
+            digits(ours),
+            answer("elbo").unwrap_or_default(),
+            list(&answer)
+        )?;
+    }
+    book::fragment("performance_exact", &table);
+    Ok(())
+}
+
+/// Steps that get longer with the problem, and steps of a mixture with its rows in memory, in a file,
+/// and some of them at a time.
 fn slopes(lines: &Lines) -> Result<(), Box<dyn Error>> {
-    let mut figure = Figure::new("What a step costs as the problem grows")
-        .axes("rows, draws, unknowns", "CPU milliseconds a step")
-        .log_x()
-        .log_y();
-    for (k, (slope, name)) in [
+    let growing = [
         ("rows", "rows (10 columns, 10 draws)"),
         ("draws", "draws (10 000 rows, 50 columns)"),
         ("dimension", "unknowns, on the tape (10 draws)"),
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    ];
+    let figure = Figure::new("What a step costs as the problem grows")
+        .axes("rows, draws, unknowns", "CPU milliseconds a step");
+    slope(lines, "performance_slopes", figure, growing)?;
+    let mixture = [
+        ("mixture", "EM, rows in memory"),
+        ("mixture_file", "EM, rows in a file"),
+        ("mixture_epoch", "online EM, an epoch from the file"),
+    ];
+    let figure = Figure::new("A mixture of 8 normal distributions in 10 dimensions")
+        .axes("rows", "CPU milliseconds a pass over all rows");
+    slope(lines, "performance_mixture", figure, mixture)
+}
+
+/// Slopes on logarithmic axes: cost that is linear is a line that rises by one decade a decade.
+fn slope<const N: usize>(
+    lines: &Lines,
+    file: &str,
+    figure: Figure,
+    slopes: [(&str, &str); N],
+) -> Result<(), Box<dyn Error>> {
+    let mut figure = figure.log_x().log_y();
+    for (k, (slope, name)) in slopes.into_iter().enumerate() {
         let points = lines.slope(slope);
         let (x, y): (Vec<f64>, Vec<f64>) = points.iter().map(|p| (p.x, p.ms)).unzip();
         let (first, last) = (points.first().ok_or("no slope")?, points.last().ok_or("no slope")?);
@@ -158,11 +219,33 @@ fn slopes(lines: &Lines) -> Result<(), Box<dyn Error>> {
         figure = figure.dashed("", &x, &ideal).colour(6).line(name, &x, &y).colour(k + 1);
         figure = figure.points("", &x, &y).colour(k + 1);
         let growth = (last.ms / first.ms).log10() / (last.x / first.x).log10();
-        println!("{slope:9} times 10: cost times {:.1}", 10f64.powf(growth));
+        println!("{slope:13} times 10: cost times {:.1}", 10f64.powf(growth));
         // No worse than linear, but for caches: a tenth of a decade a decade.
         assert!(growth < 1.1, "{slope}: cost grows as the power {growth}");
     }
-    figure.save_or_check("performance_slopes");
+    figure.save_or_check(file);
+    Ok(())
+}
+
+/// Rows in a file: what they cost, and the memory they take.
+fn streaming(lines: &Lines) -> Result<(), Box<dyn Error>> {
+    let last = |slope: &str| lines.slope(slope).pop().ok_or(format!("no slope {slope}"));
+    let (whole, epoch) = (last("mixture_file")?, last("mixture_epoch")?);
+    let per_row = |ms: f64, x: f64| 1e6 * ms / x;
+    let memory = last("mixture")?;
+    let peak = |slope: &str| lines.slope_peak(slope).ok_or(format!("no memory of {slope}"));
+    let peak = peak("mixture_file")?.max(peak("mixture_epoch")?);
+    let (rows, size) = (whole.x, 80.0 * whole.x / 1024.0 / 1024.0);
+    assert!(peak < 64.0, "{rows} rows of {size:.0} MiB took {peak} MiB");
+    let text = format!(
+        "With {:.0} million rows in a file of {size:.0} MiB the process never held more than {peak:.0} MiB. A row costs {:.0} ns where it is in memory, {:.0} ns in a whole pass over the file, and {:.0} ns in an epoch of online EM.",
+        rows / 1e6,
+        per_row(memory.ms, memory.x),
+        per_row(whole.ms, whole.x),
+        per_row(epoch.ms, epoch.x)
+    );
+    println!("{text}");
+    book::fragment("performance_streaming", &text);
     Ok(())
 }
 
@@ -206,7 +289,7 @@ fn whole(lines: &Lines) -> Result<(), Box<dyn Error>> {
 fn threads(lines: &Lines) -> Result<(), Box<dyn Error>> {
     let mut table =
         String::from("| | one thread, ms a step | two threads | faster |\n|---|---|---|---|\n");
-    for name in ["w2a", "w2b", "w3"] {
+    for name in ["w2a", "w2b", "w3", "w4_em"] {
         let ms = |n: u64| lines.with_threads(name, n).ok_or(format!("no line of {name}"));
         let (one, two) = (ms(1)?, ms(2)?);
         writeln!(table, "| {name} | {} | {} | {:.2} |", digits(one), digits(two), one / two)?;

@@ -75,7 +75,14 @@ impl Lines {
         ms.get(ms.len() / 2).copied()
     }
 
-    fn names(&self, workload: &str) -> Vec<String> {
+    /// What the last fit says of its quality.
+    pub fn quality(&self, workload: &str, peer: &str, key: &str) -> Option<f64> {
+        let runs = self.runs(workload).filter(|l| l["peer"] == peer);
+        runs.last().and_then(|l| l[key].as_f64())
+    }
+
+    /// The peers that were measured.
+    pub fn names(&self, workload: &str) -> Vec<String> {
         let names = self.runs(workload).filter_map(|l| l["peer"].as_str()).filter(|p| *p != "elbo");
         let mut names: Vec<String> = names.map(str::to_string).collect();
         names.sort();
@@ -125,6 +132,12 @@ impl Lines {
     pub fn with_threads(&self, workload: &str, threads: u64) -> Option<f64> {
         let is = |l: &&Value| l["two_threads"] == workload && l["threads_used"] == threads;
         self.0.iter().find(is).and_then(|l| l["wall_ms_step"].as_f64())
+    }
+
+    /// The most memory that a slope took, in MiB.
+    pub fn slope_peak(&self, name: &str) -> Option<f64> {
+        let points = self.0.iter().filter(|l| l["slope"] == name);
+        points.filter_map(|l| l["peak_rss_mb"].as_f64()).reduce(f64::max)
     }
 
     /// The points of a slope, from small to large.
