@@ -75,6 +75,7 @@ fn staircase() -> Result<Staircase, Error> {
     Ok(Staircase { halves, evidence, fit })
 }
 
+// ANCHOR: posterior
 /// `KL(q || posterior)`, the posterior by Bayes' rule on the densities.
 fn e_step_is_the_posterior(fit: &Fit<GaussianMixture, Labels>) -> Result<(), Error> {
     let model = &fit.model;
@@ -101,23 +102,30 @@ fn e_step_is_the_posterior(fit: &Fit<GaussianMixture, Labels>) -> Result<(), Err
     println!("KL from the posterior after an E-step: {:.0e} a row", divergence.abs() / 272.0);
     Ok(())
 }
+// ANCHOR_END: posterior
 
-/// The M-step: every mean is that of the rows, each weighing as much as its label is probable.
+// ANCHOR: weighted
+/// The M-step: weights, means and covariances are those of the rows, each counting as much as its
+/// label is probable.
 fn m_step_is_a_weighted_fit(fit: &Fit<GaussianMixture, Labels>) {
-    let data = fit.model.data().memory().expect("in memory");
-    let r = fit.q.responsibilities();
+    let (r, data) = (fit.q.responsibilities(), fit.model.data().memory().expect("in memory"));
+    let sum = |k: usize, f: &dyn Fn(&[f64]) -> f64| -> f64 {
+        data.rows().enumerate().map(|(n, row)| r[2 * n + k] * f(row)).sum()
+    };
     for k in 0..2 {
-        let n: f64 = (0..272).map(|i| r[2 * i + k]).sum();
-        for j in 0..2 {
-            let mean = (0..272).map(|i| r[2 * i + k] * data.row(i)[j]).sum::<f64>() / n;
-            let square = |i: usize| r[2 * i + k] * (data.row(i)[j] - mean).powi(2);
-            let variance = (0..272).map(square).sum::<f64>() / n;
-            assert!((fit.model.mean(k)[j] - mean).abs() < 1e-8);
-            assert!((fit.model.covariance(k)[3 * j] - variance).abs() < 1e-8);
+        let n = sum(k, &|_| 1.0);
+        assert!((fit.model.weights()[k] - n / 272.0).abs() < 1e-8);
+        let mean = [0, 1].map(|j| sum(k, &|row| row[j]) / n);
+        for (i, j) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let scatter = sum(k, &|row| (row[i] - mean[i]) * (row[j] - mean[j])) / n;
+            assert!((fit.model.mean(k)[j] - mean[j]).abs() < 1e-8);
+            assert!((fit.model.covariance(k)[2 * i + j] - scatter).abs() < 1e-8);
         }
     }
 }
+// ANCHOR_END: weighted
 
+// ANCHOR: recovers
 /// Two thousand rows of a known mixture: the means come back within their standard errors.
 fn recovers() -> Result<(), Error> {
     let rows = simulated(2000, 4)?;
@@ -131,6 +139,7 @@ fn recovers() -> Result<(), Error> {
     }
     Ok(())
 }
+// ANCHOR_END: recovers
 
 fn simulated(n: usize, seed: u64) -> Result<Observations, Error> {
     let any = Observations::new(vec![0.0, 1.0, 2.0, 3.0], 1)?;

@@ -7,8 +7,10 @@
 #![allow(dead_code, unused_imports)]
 
 mod figure;
+mod pictures;
 
 pub use figure::Figure;
+pub use pictures::{labels_in_a_plane, pictures};
 
 use std::fs;
 use std::path::PathBuf;

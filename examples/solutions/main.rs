@@ -3,12 +3,16 @@
 #[path = "../book/mod.rs"]
 mod book;
 mod coin;
+mod compare;
 mod custom_family;
 mod diagnose;
+mod em_gmm;
 mod em_vs_vb;
 mod faces;
 mod gradients;
+mod gumbel;
 mod identity;
+mod kl_directions;
 mod logistic;
 mod meanfield;
 mod minibatch;
@@ -16,6 +20,8 @@ mod ppca;
 mod prior_vs_q;
 mod stopping;
 mod time_series;
+mod uncertain_networks;
+mod vae;
 
 fn main() -> Result<(), elbo::Error> {
     println!("Do the solutions of the exercises hold?");
@@ -30,9 +36,15 @@ fn main() -> Result<(), elbo::Error> {
     stopping::solutions()?;
     minibatch::solutions()?;
     meanfield::solutions()?;
+    em_gmm::solutions()?;
+    compare::solutions()?;
     em_vs_vb::solutions()?;
     time_series::solutions()?;
     ppca::solutions()?;
+    vae::solutions()?;
+    uncertain_networks::solutions()?;
+    kl_directions::solutions()?;
+    gumbel::solutions()?;
     println!("OK: every solution holds");
     Ok(())
 }

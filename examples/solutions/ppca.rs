@@ -67,15 +67,15 @@ fn other_units() -> Result<(), Error> {
         let pca = FactorAnalysis::principal(data.clone(), 1)?.closed_form();
         let model = FactorAnalysis::new(data, 1)?;
         let q = model.start();
-        let options = Options { stop: Stop::Exact { gain: 1e-14 }, ..Options::exact() };
-        let fit = fit(model, q, Squarem::new((EStep, MStep)), options)?;
+        let fit = fit(model, q, Squarem::new((EStep, MStep)), Options::exact())?;
         // how much of the first column the factor explains
         let of = |model: &FactorAnalysis| model.loadings()[0].powi(2) / model.covariance()[0];
         Ok([of(&pca), of(&fit.model)])
     };
     let ([pca, factors], [scaled_pca, scaled_factors]) = (share(1.0)?, share(100.0)?);
     assert!(pca < 0.5 && scaled_pca > 0.999); // the factor is now that column
-    assert!((factors - scaled_factors).abs() < 1e-4, "{factors} {scaled_factors}");
+    // the top is flat: so little a difference costs a millionth of a nat, and there the climb stops
+    assert!((factors - scaled_factors).abs() < 1e-4, "{factors} and {scaled_factors}");
     Ok(())
 }
 // ANCHOR_END: three
