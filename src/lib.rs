@@ -64,6 +64,7 @@ pub mod check;
 pub(crate) mod checkpoint;
 pub(crate) mod cholesky;
 pub(crate) mod clock;
+pub(crate) mod collapse;
 pub mod compare;
 pub mod data;
 pub mod density;

@@ -18,8 +18,10 @@ mod activation;
 mod bayesian;
 #[cfg(feature = "burn")]
 mod burn;
+mod collapse;
 mod decoder;
 mod encoder;
+mod encoding;
 mod likelihood;
 mod mlp;
 mod panel;

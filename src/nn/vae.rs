@@ -197,7 +197,7 @@ impl<D: Network<T>, E: Network<T>, T: Scalar> Vae<'_, D, E, T> {
     /// noise where the seed is the same.
     ///
     /// # Errors
-    /// As [`Vae::evaluate`], and an encoding of other images.
+    /// As [`Vae::evaluate`], and an encoding of other images or with a spread that is none.
     pub fn evaluate_at(
         &self,
         images: &Images,
@@ -211,8 +211,7 @@ impl<D: Network<T>, E: Network<T>, T: Scalar> Vae<'_, D, E, T> {
         }
         let Encoding { latent, mean, sd } = encoding;
         let (n, latent) = (images.len(), *latent);
-        let whole = "the latent numbers of the images";
-        Error::expect_len("the encoding", mean.len(), whole, n * self.decoder.latent())?;
+        encoding.check(n, self.decoder.latent())?;
         let mut kl = vec![0.0; latent];
         let mut kls = vec![0.0; n];
         for (at, (mean, sd)) in mean.iter().zip(sd).enumerate() {

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use elbo::Error;
 use elbo::data::Images;
-use elbo::nn::{Activation, Decoder, Encoder, Layer, Likelihood, Mlp, Noise};
+use elbo::nn::{
+    Activation, Decoder, Encoder, Encoding, Layer, Likelihood, Mlp, Network, Noise, Vae,
+};
 
-use super::pictures;
+use super::{decoder, encoder, pictures};
 
 fn message<T>(result: Result<T, Error>) -> String {
     result.err().map(|e| e.to_string()).expect("an error")
@@ -82,4 +84,126 @@ fn pixels_and_variances_that_a_likelihood_cannot_take() {
     let nan = Images::new(vec![0.0, f32::NAN], 1, 2);
     assert!(message(nan).starts_with("E01 pixel 1 of image 0 is NaN (1 of 1 images)"));
     assert!(message(Images::new(vec![], 1, 2)).starts_with("E02 the set of images"));
+}
+
+/// A network without inputs or outputs.
+#[derive(Debug)]
+struct Nothing(usize, usize);
+
+impl Network for Nothing {
+    type Tape = ();
+    fn inputs(&self) -> usize {
+        self.0
+    }
+    fn outputs(&self) -> usize {
+        self.1
+    }
+    fn n_params(&self) -> usize {
+        0
+    }
+    fn params(&self, _: &mut [f32]) {}
+    fn set_params(&mut self, _: &[f32]) {}
+    fn describe(&self) -> String {
+        "nothing".to_string()
+    }
+    fn forward(&self, _: &[f32], _: usize, y: &mut [f32], _: &mut ()) {
+        y.fill(0.0);
+    }
+    fn backward(
+        &self,
+        _: &[f32],
+        _: usize,
+        _: &mut [f32],
+        dx: &mut [f32],
+        _: &mut (),
+        _: &mut [f32],
+    ) {
+        dx.fill(0.0);
+    }
+}
+
+#[test]
+fn networks_of_others_without_latent_numbers() {
+    let images = pictures(2);
+    assert_eq!(
+        message(Decoder::new(Nothing(0, 6), images.clone(), Likelihood::Bernoulli)),
+        "E10 the latent dimension is 0; the decoder needs at least one latent number an image"
+    );
+    assert_eq!(
+        message(Encoder::new(Nothing(6, 0), images)),
+        "E10 the latent dimension is 0; the encoder needs at least one latent number an image"
+    );
+}
+
+#[test]
+fn weights_that_are_not_finite_are_named() {
+    let weights = vec![0.1, f64::NAN, 0.3];
+    let layer = Layer { weights, bias: vec![0.0], activation: Activation::Linear };
+    assert_eq!(
+        message(Mlp::from_layers(vec![layer])),
+        "E01 parameter 1 of layer 0 is NaN. Weights must be finite; use an earlier checkpoint"
+    );
+}
+
+/// What is asked of an autoencoder about images that are not its own.
+#[test]
+fn images_that_do_not_fit_the_autoencoder() -> Result<(), Error> {
+    let images = pictures(5);
+    let (model, q) = (decoder(&images, Likelihood::Bernoulli), encoder(&images));
+    let vae = Vae { decoder: &model, encoder: &q };
+    let smaller = Images::new(vec![0.5; 8], 2, 2)?;
+    let says = "E03 the input of the encoder (6-7-4 softplus) has 6 values but an image has 4; make them agree";
+    assert_eq!(message(vae.encode(&smaller)), says);
+    assert_eq!(message(vae.reconstruct(&smaller)), says);
+    assert_eq!(message(vae.evaluate(&smaller, 3, 1)), says);
+    assert_eq!(message(vae.active_units(&smaller)), says);
+    assert_eq!(message(vae.refine(&Arc::new(smaller), 3, 1)), says);
+    let bright = Images::new(vec![2.0; 6], 2, 3)?;
+    assert!(message(vae.evaluate(&bright, 3, 1)).starts_with("E01 pixel 0 of image 0 is 2 "));
+    assert_eq!(
+        message(vae.evaluate(&images, 0, 1)),
+        "E10 draws is 0; an estimate needs at least one draw"
+    );
+    assert_eq!(
+        message(vae.interpolate(&images, 0, 1, 1)),
+        "E10 steps is 1; both ends are shown: take at least 2"
+    );
+    assert_eq!(
+        message(vae.interpolate(&images, 0, 5, 4)),
+        "E10 image is 5; there are images 0 to 4"
+    );
+    assert_eq!(
+        message(model.mean(&[0.0; 3])),
+        "E03 z has 3 values but 1 latent points of 2 numbers has 2; make them agree"
+    );
+    assert_eq!(message(vae.refine(&images, 0, 1)), "E10 steps is 0; take at least one step");
+    let other = encoder(&images);
+    let three = Mlp::<f64>::new(&[6, 6], Activation::Tanh, 4)?;
+    let three = Vae { decoder: &model, encoder: &Encoder::new(three, images.clone())? };
+    assert_eq!(
+        message(three.reconstruct(&images)),
+        "E03 a point of the decoder has 2 values but one of the encoder has 3; make them agree"
+    );
+    // an encoding that somebody else has made
+    let right = other.encode(&images)?;
+    let says = |encoding: Encoding<f64>| message(vae.evaluate_at(&images, &encoding, 3, 1));
+    assert_eq!(
+        says(Encoding { latent: 0, ..right.clone() }),
+        "E03 a point of the encoding has 0 values but a point of the decoder has 2; make them agree"
+    );
+    let mut short = right.clone();
+    short.sd.pop();
+    assert_eq!(
+        says(short),
+        "E03 the standard deviations of the encoding has 9 values but 5 images with 2 latent numbers has 10; make them agree"
+    );
+    for (sd, mean) in [(0.0, 1.0), (-1.0, 1.0), (f64::NAN, 1.0), (1.0, f64::INFINITY)] {
+        let mut wrong = right.clone();
+        (wrong.sd[3], wrong.mean[3]) = (sd, mean);
+        let start =
+            format!("E01 latent number 1 of image 1 of the encoding is N({mean}, sd {sd}). Means");
+        let said = says(wrong);
+        assert!(said.starts_with(&start), "{said}");
+    }
+    Ok(())
 }

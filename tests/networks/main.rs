@@ -8,6 +8,7 @@ mod bad_input;
 mod bayesian;
 #[cfg(feature = "burn")]
 mod burn;
+mod collapse;
 mod decoder;
 mod encoder;
 mod mlp;

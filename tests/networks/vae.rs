@@ -7,8 +7,8 @@ use std::sync::Arc;
 use elbo::data::{Images, digits};
 use elbo::nn::{Activation, Decoder, Encoder, Layer, Likelihood, Mlp, Network, Noise, Vae};
 use elbo::{
-    Adam, Error, Family, GradientAscent, Minibatch, Model, Options, Outcome, Reparameterization,
-    Run, Sgd, StickingTheLanding, Stop, fit,
+    Adam, ClipNorm, Error, Family, GradientAscent, Minibatch, Model, Options, Outcome,
+    Reparameterization, Run, Sgd, StickingTheLanding, Stop, fit,
 };
 
 use super::support::{assert_all_close, assert_close};
@@ -195,6 +195,47 @@ fn an_explosion_ends_with_a_witness_and_finite_weights() -> Result<(), Error> {
     let mut lambda = vec![0.0f32; fit.q.n_params()];
     fit.q.params(&mut lambda);
     assert!(theta.iter().chain(&lambda).all(|x| x.is_finite()));
+    Ok(())
+}
+
+/// What is saved on the way to an explosion, after each step, are weights that are finite; and steps
+/// whose length is limited do not explode at the same rate.
+#[test]
+fn no_weight_that_is_not_finite_is_saved() -> Result<(), Error> {
+    let images = Arc::new(digits().0.select(0..200)?);
+    let parts = || -> Result<Pair, Error> {
+        let decoder = Mlp::new(&[2, 8, 64], Activation::Relu, 1)?;
+        let encoder = Mlp::new(&[64, 8, 4], Activation::Relu, 2)?;
+        let noise = Likelihood::Gaussian(Noise::Fixed(1e-4));
+        Ok((Decoder::new(decoder, images.clone(), noise)?, Encoder::new(encoder, images.clone())?))
+    };
+    let path = std::env::temp_dir().join(format!("elbo-explosion-{}.json", std::process::id()));
+    type Plain = Minibatch<GradientAscent<Reparameterization, Sgd<f32>>>;
+    let ascent: Plain =
+        Minibatch::new(50, GradientAscent::new(Reparameterization { draws: 1 }, Sgd::rate(1e3)));
+    let (model, q) = parts()?;
+    let mut run = Run::new(model, q, ascent, Options { patience: 5, ..budget(200) })?;
+    let mut ended = None;
+    while ended.is_none() {
+        ended = run.step()?;
+        run.save(&path)?;
+        let (model, q) = parts()?;
+        let saved = Run::<_, Encoder<Mlp>, Plain>::resume_into(&path, model, q)?;
+        let mut theta = vec![0.0f32; saved.model.n_theta()];
+        saved.model.theta(&mut theta);
+        let mut lambda = vec![0.0f32; saved.q.n_params()];
+        saved.q.params(&mut lambda);
+        assert!(theta.iter().chain(&lambda).all(|x| x.is_finite()));
+    }
+    assert!(matches!(ended, Some(Outcome::Diverged { .. })), "{ended:?}");
+    std::fs::remove_file(&path).expect("it is there");
+
+    let (model, q) = parts()?;
+    // at most 0.01 a step
+    let clipped = (ClipNorm(1e-5), Sgd::rate(1e3));
+    let ascent = Minibatch::new(50, GradientAscent::new(Reparameterization { draws: 1 }, clipped));
+    let fit = fit(model, q, ascent, budget(200))?;
+    assert_eq!((fit.outcome, fit.rejected), (Outcome::StepLimit, 0));
     Ok(())
 }
 
