@@ -16,7 +16,8 @@ use crate::error::Error;
 /// A fit, a posterior or an exact answer that can stand in a comparison.
 ///
 /// An implementor names its parameters as others name the same ones: `mean[eruption]` of a
-/// component `k` ([`Parameter::of_component`]), `beta[1]`, .. (as a [`Space`](crate::Space) numbers them), `noise_sd`.
+/// component `k` ([`Parameter::of_component`]), `transition` of a step from one state to another
+/// ([`Parameter::of_step`]), `beta[1]`, .. (as a [`Space`](crate::Space) numbers them), `noise_sd`.
 pub trait Compared {
     /// What it says, under the name of the method that found it.
     ///

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::clock::Clock;
 use crate::error::Error;
 use crate::fit::Fit;
 use crate::warning::{Code, Warning};
@@ -26,6 +27,8 @@ pub struct Restarted<M, Q> {
     pub start: usize,
     /// Every start, in order.
     pub attempts: Vec<Attempt>,
+    /// Wall-clock seconds until all had ended.
+    pub seconds: f64,
 }
 
 /// By how many nats a runner-up may lie below the best and still be as good: at one nat the data
@@ -93,6 +96,7 @@ pub fn restarts<M: Send, Q: Send>(
             }
         }]
     };
+    let clock = Clock::start();
     let mut ended = halves(0, count, &one);
     let Some(best) = ended.iter().position(|e| e.fit.is_some()) else {
         let first = ended.swap_remove(0).attempt.elbo;
@@ -103,7 +107,8 @@ pub fn restarts<M: Send, Q: Send>(
     if let Ok(elbo) = elbo {
         fit.warnings.extend(rival(&ended, start, elbo, &ended[best].signature));
     }
-    Ok(Restarted { fit, start, attempts: ended.into_iter().map(|e| e.attempt).collect() })
+    let attempts = ended.into_iter().map(|e| e.attempt).collect();
+    Ok(Restarted { fit, start, attempts, seconds: clock.seconds() })
 }
 
 /// All starts of a stretch, in order; of their fits only the best is kept.

@@ -185,6 +185,28 @@ impl Entry {
         Ok(self)
     }
 
+    /// Calls by another name, that of the other entries, what is called `from` without its component.
+    ///
+    /// ```
+    /// use elbo::compare::{Entry, Parameter};
+    /// let own = Entry::new("own").with([Parameter::point("mu", 1.0, None).of_component(0)]);
+    /// let own = own.renamed("mu", "mean[eruption]")?;
+    /// assert_eq!(own.parameter("mean[0, eruption]")?.estimate, 1.0);
+    /// # Ok::<(), elbo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Nothing is called so.
+    pub fn renamed(mut self, from: &str, to: &str) -> Result<Entry, Error> {
+        if !self.parameters.iter().any(|p| p.name == from) {
+            self.parameter(from)?;
+        }
+        for p in self.parameters.iter_mut().filter(|p| p.name == from) {
+            p.name = to.to_string();
+        }
+        Ok(self)
+    }
+
     /// The same without what belongs to single components: what is left needs no matching.
     #[must_use]
     pub fn without_components(mut self) -> Entry {
@@ -226,8 +248,12 @@ impl Entry {
         if here == 0 || there == 0 {
             return;
         }
+        // what a step leads to has no number of its own before the components are matched
         let own = |entry: &Entry| -> Vec<(usize, String, f64)> {
-            let of = |p: &Parameter| Some((p.component?, p.name.clone(), p.estimate));
+            let of = |p: &Parameter| match p.towards {
+                None => Some((p.component?, p.name.clone(), p.estimate)),
+                Some(_) => None,
+            };
             entry.parameters.iter().filter_map(of).collect()
         };
         let (a, b) = (own(self), own(other));
@@ -249,6 +275,7 @@ impl Entry {
             pairs.into_iter().map(|j| j.or_else(|| next.next()).unwrap_or(0)).collect();
         for p in &mut self.parameters {
             p.component = p.component.map(|k| numbers[k]);
+            p.towards = p.towards.map(|k| numbers[k]);
         }
         // in the order of the new numbers, each name where it was
         let mut places: Vec<usize> = Vec::new();
@@ -262,7 +289,7 @@ impl Entry {
         }
         let mut sorted: Vec<(usize, Parameter)> =
             places.into_iter().zip(std::mem::take(&mut self.parameters)).collect();
-        sorted.sort_by_key(|(place, p)| (p.component, *place));
+        sorted.sort_by_key(|(place, p)| (p.component, *place, p.towards));
         self.parameters = sorted.into_iter().map(|(_, p)| p).collect();
     }
 }
@@ -282,13 +309,14 @@ impl<Q: Family> Compared for Posterior<Q> {
     }
 }
 
-/// The best of several starts; time and steps are those of all.
+/// The best of several starts; the time is that until all had ended, the steps are those of all.
 impl<M, Q> Compared for Restarted<M, Q>
 where
     Fit<M, Q>: Compared,
 {
     fn entry(&self, method: &str) -> Result<Entry, Error> {
         let mut entry = self.fit.entry(method)?;
+        entry.seconds = Some(self.seconds);
         entry.steps = Some(self.attempts.iter().map(|a| a.steps).sum());
         Ok(entry)
     }

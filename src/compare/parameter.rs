@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diagnostics::summary::quantile;
 use crate::lossless;
-use crate::special::{gamma_quantile, student_t_quantile};
+use crate::special::{beta_quantile, gamma_quantile, student_t_quantile};
 
 /// How many standard deviations from the middle of a normal its 5 % and 95 % quantiles lie.
 const NORMAL_95: f64 = 1.644_853_626_951_472_2;
@@ -19,8 +19,11 @@ const BINS: usize = 512;
 pub struct Parameter {
     /// What it is called, without its component.
     pub name: String,
-    /// The component of a mixture it belongs to.
+    /// The component of a mixture, or the state of a chain, that it belongs to.
     pub component: Option<usize>,
+    /// The component it leads to, as the probability of a step between states does.
+    #[serde(default)]
+    pub towards: Option<usize>,
     /// The point of a point estimate, the mean of a posterior.
     #[serde(with = "lossless::one")]
     pub estimate: f64,
@@ -48,6 +51,7 @@ impl Parameter {
         Parameter {
             name: name.to_string(),
             component: None,
+            towards: None,
             estimate,
             sd: standard_error,
             q05: at(-1.0),
@@ -116,6 +120,30 @@ impl Parameter {
         Parameter::quantiles(name, shape / rate, shape.sqrt() / rate, at)
     }
 
+    /// A number whose inverse is a Gamma of a shape and a rate, such as a variance; its mean is
+    /// infinite up to shape 1, its sd up to 2.
+    ///
+    /// ```
+    /// use elbo::compare::Parameter;
+    /// let v = Parameter::inverse_gamma("variance", 3.0, 4.0);
+    /// assert!((v.estimate - 2.0).abs() < 1e-12 && v.sd == Some(2.0));
+    /// ```
+    pub fn inverse_gamma(name: &str, shape: f64, rate: f64) -> Parameter {
+        let mean = if shape > 1.0 { rate / (shape - 1.0) } else { f64::INFINITY };
+        let sd = if shape > 2.0 { mean / (shape - 2.0).sqrt() } else { f64::INFINITY };
+        let at = |share: f64| 1.0 / gamma_quantile(1.0 - share, shape, rate);
+        Parameter::quantiles(name, mean, sd, at)
+    }
+
+    /// A Beta, such as one probability of a Dirichlet and the rest of them; 1 where `b` is 0.
+    pub fn beta(name: &str, a: f64, b: f64) -> Parameter {
+        if b <= 0.0 {
+            return Parameter::point(name, 1.0, None);
+        }
+        let sd = (a * b / (a + b + 1.0)).sqrt() / (a + b);
+        Parameter::quantiles(name, a / (a + b), sd, |share| beta_quantile(share, a, b))
+    }
+
     /// A posterior known by draws; the density is smoothed by a normal kernel (Silverman 1986,
     /// section 3.4.2).
     ///
@@ -166,8 +194,15 @@ impl Parameter {
         self
     }
 
+    /// The same of a step from component `k` to component `to`.
+    #[must_use]
+    pub fn of_step(mut self, k: usize, to: usize) -> Parameter {
+        (self.component, self.towards) = (Some(k), Some(to));
+        self
+    }
+
     /// What it is called with its component: `mean[eruption]` of component 1 is `mean[1, eruption]`,
-    /// `weight` is `weight[1]`.
+    /// `weight` is `weight[1]`, and `transition` of a step from 1 to 0 is `transition[1, 0]`.
     ///
     /// ```
     /// use elbo::compare::Parameter;
@@ -176,6 +211,7 @@ impl Parameter {
     /// ```
     pub fn label(&self) -> String {
         let Some(k) = self.component else { return self.name.clone() };
+        let k = self.towards.map_or(k.to_string(), |to| format!("{k}, {to}"));
         match self.name.split_once('[') {
             Some((block, index)) => format!("{block}[{k}, {index}"),
             None => format!("{}[{k}]", self.name),

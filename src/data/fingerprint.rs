@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Observations;
+use super::{Corpus, Observations};
 
 /// A number that tells data from other data: equal for equal numbers in the same order, different
 /// for any others, but for a chance of one in 10^19. Models that know their data make it; for a
@@ -59,10 +59,16 @@ impl Fingerprint {
 
     /// The same with weights, which are left out where each row counts once.
     pub(crate) fn weighted(lists: &[&[f64]], weights: Option<&[f64]>) -> Fingerprint {
-        match weights.filter(|w| w.iter().any(|w| *w != 1.0)) {
-            Some(weights) => Fingerprint::of(&[lists, &[weights]].concat()),
-            None => Fingerprint::of(lists),
+        Fingerprint::of(lists).and_weights(weights.unwrap_or_default())
+    }
+
+    /// With one more list behind those seen: weights, if any is not 1.
+    pub(crate) fn and_weights(mut self, weights: &[f64]) -> Fingerprint {
+        if weights.iter().any(|w| *w != 1.0) {
+            self.list_of(weights.len());
+            weights.iter().for_each(|w| self.see(*w));
         }
+        self
     }
 }
 
@@ -71,6 +77,22 @@ impl Observations {
     /// are any. Names do not matter.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::weighted(&[self.values()], self.weights())
+    }
+}
+
+impl Corpus {
+    /// Which documents these are: the size of the vocabulary, then of each document its words by number
+    /// and how often each occurs, and the weights if there are any. What words are called does not
+    /// matter.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut seen = Fingerprint::begun(self.n_words());
+        for d in 0..self.len() {
+            let (words, counts) = self.document(d);
+            seen.list_of(words.len());
+            words.iter().chain(counts).for_each(|n| seen.see(f64::from(*n)));
+        }
+        let weights: Vec<f64> = (0..self.len()).map(|d| self.weight(d)).collect();
+        seen.and_weights(&weights)
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod bayesian;
 mod column;
-mod compared;
+pub(in crate::models) mod compared;
 mod labels;
 mod layout;
 mod maximize;

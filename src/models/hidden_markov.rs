@@ -3,6 +3,7 @@
 mod bayesian;
 mod belief;
 mod chain;
+mod compared;
 mod densities;
 mod emission;
 mod kernel;

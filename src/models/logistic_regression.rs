@@ -2,10 +2,11 @@
 //! coordinate ascent.
 
 mod averages;
+mod compared;
 mod pass;
 mod step;
 
-use crate::data::Observations;
+use crate::data::{Fingerprint, Observations};
 use crate::error::Error;
 use crate::family::{Divergence, Family, FullRankGaussian};
 use crate::model::{Differentiable, Model, Subsample};
@@ -74,6 +75,8 @@ pub struct LogisticRegression {
     /// `ln choose(trials_i, y_i)`
     ways: Vec<f64>,
     shown: Option<Vec<usize>>,
+    /// Of the matrix and the outcomes, weights apart.
+    given: Fingerprint,
 }
 
 fn positive(option: &str, value: f64) -> Result<(), Error> {
@@ -137,6 +140,10 @@ impl LogisticRegression {
             let remedy = format!("row {i} has {} trials", trials[i]);
             return Err(Error::option(&format!("successes[{i}]"), successes[i], &remedy));
         }
+        let given = match most {
+            1.0 => Fingerprint::of(&[x, successes]),
+            _ => Fingerprint::of(&[x, successes, trials]),
+        };
         Ok(LogisticRegression {
             x: x.iter().map(|x| x * prior_sd).collect(),
             p: n_columns,
@@ -147,6 +154,7 @@ impl LogisticRegression {
             weights: vec![1.0; n],
             ways: trials.iter().zip(successes).map(|(n, k)| log_choose(*n, *k)).collect(),
             shown: None,
+            given,
         })
     }
 
@@ -180,6 +188,12 @@ impl LogisticRegression {
     /// How many coefficients, the intercept among them.
     pub fn n_coefficients(&self) -> usize {
         self.p
+    }
+
+    /// Which data these are: [`Fingerprint::of`] the matrix as it was given, the outcomes, the trials
+    /// where any are more than 1, and the weights if there are any.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.given.and_weights(&self.weights)
     }
 
     /// The prior as a first `q`.

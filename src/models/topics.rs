@@ -1,5 +1,6 @@
 //! `Topics`: latent Dirichlet allocation, by coordinate ascent and by stochastic variational inference.
 
+mod compared;
 mod held_out;
 mod kernel;
 mod parts;

@@ -7,6 +7,7 @@ mod bad_input;
 mod bayesian_factors;
 mod bayesian_mixture;
 mod compare;
+mod compared;
 mod discrete_mixture;
 mod factor_analysis;
 mod gaussian_mixture;

@@ -152,6 +152,14 @@ impl MixturePosterior {
         ((scale / (self.belief.worth[k] * degrees)).sqrt(), degrees)
     }
 
+    /// Shape and rate of the Gamma of the inverse of the variance of component `k` in column `j`: what
+    /// a Wishart makes of one entry of the diagonal of a covariance.
+    pub(super) fn variance_numbers(&self, k: usize, j: usize) -> (f64, f64) {
+        let layout = self.belief.layout;
+        let degrees = self.degrees(k) + 1.0 - layout.block() as f64;
+        (0.5 * degrees, 0.5 * self.scatter(k)[j * layout.dim + j])
+    }
+
     /// The inverse of the expected precision of component `k`, `d x d`, row by row.
     ///
     /// # Panics

@@ -5,7 +5,6 @@ use crate::compare::{Compared, Entry, Parameter, Quantity};
 use crate::data::Observations;
 use crate::error::Error;
 use crate::fit::Fit;
-use crate::special::beta_quantile;
 
 /// The names of what column `j` is like: `value[column]`, or `value[column, level]`.
 fn names(data: &Observations, j: usize, values: usize) -> Vec<String> {
@@ -14,6 +13,29 @@ fn names(data: &Observations, j: usize, values: usize) -> Vec<String> {
         1 => vec![format!("value[{column}]")],
         n => (0..n).map(|level| format!("value[{column}, {level}]")).collect(),
     }
+}
+
+/// Column `j` of a component or state by its values, as points.
+pub(in crate::models) fn points(data: &Observations, j: usize, values: &[f64]) -> Vec<Parameter> {
+    let named = names(data, j, values.len()).into_iter().zip(values);
+    named.map(|(name, x)| Parameter::point(&name, *x, None)).collect()
+}
+
+/// The same by the numbers of the distribution of these values.
+pub(in crate::models) fn posteriors(
+    data: &Observations,
+    column: Column,
+    j: usize,
+    numbers: &[f64],
+) -> Vec<Parameter> {
+    let total: f64 = numbers.iter().sum();
+    let one = |(at, name): (usize, String)| match column {
+        Column::Binary => Parameter::beta(&name, numbers[1], numbers[0]),
+        Column::Count => Parameter::gamma(&name, numbers[0], numbers[1]),
+        Column::Levels(_) => Parameter::beta(&name, numbers[at], total - numbers[at]),
+    };
+    let values = column.kind().values();
+    names(data, j, values).into_iter().enumerate().map(one).collect()
 }
 
 /// Points, and the log likelihood at them, the prior not counted: `weight` and `value[column]` of
@@ -29,9 +51,8 @@ impl Compared for Fit<DiscreteMixture, Labels> {
             let point = |name: &str, x: f64| Parameter::point(name, x, None).of_component(k);
             entry = entry.with([point("weight", model.weights()[k])]);
             for j in 0..data.dim() {
-                let values = model.values(k, j);
-                let named = names(data, j, values.len()).into_iter().zip(values);
-                entry = entry.with(named.map(|(name, x)| point(&name, *x)));
+                let told = points(data, j, model.values(k, j));
+                entry = entry.with(told.into_iter().map(|p| p.of_component(k)));
             }
         }
         Ok(entry)
@@ -51,33 +72,13 @@ impl Compared for Fit<BayesianDiscreteMixture, MixturePosterior> {
         held.sort_by(|&a, &b| q.expected_count(b).total_cmp(&q.expected_count(a)));
         for (place, k) in held.into_iter().enumerate() {
             let all = q.concentrations();
-            let weight = beta("weight", all[k], all.iter().sum::<f64>() - all[k]);
+            let weight = Parameter::beta("weight", all[k], all.iter().sum::<f64>() - all[k]);
             entry = entry.with([weight.of_component(place)]);
             for j in 0..data.dim() {
-                let numbers = q.hyperparameters(k, j);
-                let values = q.values(k, j).0.len();
-                let one = |(at, name): (usize, String)| {
-                    let value = match self.model.columns()[j] {
-                        Column::Binary => beta(&name, numbers[1], numbers[0]),
-                        Column::Count => Parameter::gamma(&name, numbers[0], numbers[1]),
-                        Column::Levels(_) => {
-                            beta(&name, numbers[at], numbers.iter().sum::<f64>() - numbers[at])
-                        }
-                    };
-                    value.of_component(place)
-                };
-                entry = entry.with(names(data, j, values).into_iter().enumerate().map(one));
+                let told = posteriors(data, self.model.columns()[j], j, &q.hyperparameters(k, j));
+                entry = entry.with(told.into_iter().map(|p| p.of_component(place)));
             }
         }
         Ok(entry)
     }
-}
-
-/// A probability that is a Beta of these shapes; 1 where the second is none.
-fn beta(name: &str, a: f64, b: f64) -> Parameter {
-    if b <= 0.0 {
-        return Parameter::point(name, 1.0, None);
-    }
-    let sd = (a * b / (a + b + 1.0)).sqrt() / (a + b);
-    Parameter::quantiles(name, a / (a + b), sd, |p| beta_quantile(p, a, b))
 }

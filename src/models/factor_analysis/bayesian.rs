@@ -1,6 +1,7 @@
 //! `BayesianFactors`: Bayesian PCA and factor analysis with automatic relevance determination, by
 //! coordinate ascent.
 
+mod compared;
 mod posterior;
 mod step;
 
@@ -163,7 +164,7 @@ impl BayesianFactors {
     /// Draws `n` new rows, one after another, each with parameters of its own drawn from `q`.
     pub fn sample(&self, q: &FactorPosterior, n: usize, rng: &mut dyn Rng) -> Vec<f64> {
         let Sizes { d, q: k, noises } = self.sizes;
-        let mut parameters = vec![0.0; d * (k + 1) + k + noises];
+        let mut parameters = vec![0.0; self.sizes.parameters()];
         let mut noise = vec![0.0; k + d];
         let mut rows = Vec::with_capacity(n * d);
         for _ in 0..n {
@@ -207,8 +208,7 @@ impl Model for BayesianFactors {
         space
     }
     fn dim(&self) -> usize {
-        let Sizes { d, q, noises } = self.sizes;
-        q * self.point.data.len() + d * (q + 1) + q + noises
+        self.sizes.q * self.point.data.len() + self.sizes.parameters()
     }
     fn log_joint(&self, z: &[f64]) -> f64 {
         let (Sizes { d, q, noises }, data) = (self.sizes, &self.point.data);

@@ -92,7 +92,25 @@ impl Belief {
         (0..k).flat_map(move |k| (0..blocks).map(move |b| (k, b)))
     }
 
-    fn own(&self, k: usize) -> &[f64] {
+    /// Location, scale and degrees of freedom of the Student t of a mean: column `j` of normal state
+    /// `k`.
+    pub(super) fn mean_of(&self, k: usize, j: usize) -> (f64, f64, f64) {
+        let (shape, rate) = self.variance_of(k, j);
+        let (_, dim) = self.form.blocks();
+        let (worth, mean, _) = self.block(k, j / dim);
+        (mean[j % dim], (rate / (worth * shape)).sqrt(), 2.0 * shape)
+    }
+
+    /// Shape and rate of the Gamma of the inverse of its variance.
+    pub(super) fn variance_of(&self, k: usize, j: usize) -> (f64, f64) {
+        let (_, dim) = self.form.blocks();
+        let (_, _, precision) = self.block(k, j / dim);
+        let row = &precision.root[triangle::len(j % dim)..triangle::len(j % dim + 1)];
+        let degrees = precision.degrees + 1.0 - dim as f64;
+        (0.5 * degrees, 0.5 * triangle::dot(row, row))
+    }
+
+    pub(super) fn own(&self, k: usize) -> &[f64] {
         let n = self.numbers.len() / self.k;
         &self.numbers[k * n..(k + 1) * n]
     }

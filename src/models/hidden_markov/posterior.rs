@@ -72,6 +72,11 @@ impl HiddenMarkovPosterior {
         mean_of(self.concentrations(i))
     }
 
+    /// The concentrations of the Dirichlet distribution of the initial probabilities.
+    pub fn initial_concentrations(&self) -> &[f64] {
+        &self.belief.concentration[..self.len()]
+    }
+
     /// The concentrations of the Dirichlet distribution of the steps from state `i`.
     ///
     /// # Panics

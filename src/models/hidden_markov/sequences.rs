@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::data::Observations;
+use crate::data::{Fingerprint, Observations};
 use crate::error::Error;
 
 /// Observations in the order of time: the rows of one sequence stand together, and sequences one
@@ -106,6 +106,17 @@ impl Sequences {
     /// If there is no such sequence.
     pub fn weight(&self, i: usize) -> f64 {
         self.data.weight(self.starts[i])
+    }
+
+    /// Which data these are: the rows with their weights, and where there are several sequences their
+    /// lengths. A single sequence is the same data as its rows, so that models that know nothing of time
+    /// may stand beside it.
+    pub fn fingerprint(&self) -> Fingerprint {
+        if self.len() == 1 {
+            return self.data.fingerprint();
+        }
+        let lengths: Vec<f64> = self.ranges().map(|range| range.len() as f64).collect();
+        Fingerprint::weighted(&[self.data.values(), &lengths], self.data.weights())
     }
 
     /// The sequences whose first row is in a stretch of rows.

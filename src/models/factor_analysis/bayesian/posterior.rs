@@ -23,6 +23,13 @@ pub(super) struct Sizes {
     pub(super) noises: usize,
 }
 
+impl Sizes {
+    /// How many numbers `(mu, W)`, `alpha` and `tau` are.
+    pub(super) fn parameters(self) -> usize {
+        self.d * (self.q + 1) + self.q + self.noises
+    }
+}
+
 /// `q(z) q(mu, W) q(alpha) q(tau)`: the factors of row `n` are `Normal(B x_n - h, M^-1)`, with the
 /// row in units; mean and loadings of column `j` are normal, `alpha` and `tau` gamma.
 ///
@@ -199,9 +206,8 @@ fn entropy(dim: usize, factor: &[f64]) -> f64 {
 
 impl Family for FactorPosterior {
     fn dim(&self) -> usize {
-        let Sizes { d, q, noises } = self.sizes;
         let rows = self.rows.as_ref().map_or(0, |rows| rows.data.len());
-        q * rows + d * (q + 1) + q + noises
+        self.sizes.q * rows + self.sizes.parameters()
     }
     fn support(&self, i: usize) -> Support {
         let Sizes { q, noises, .. } = self.sizes;
