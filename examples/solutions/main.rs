@@ -22,6 +22,7 @@ mod stopping;
 mod time_series;
 mod uncertain_networks;
 mod vae;
+mod vae_knobs;
 
 fn main() -> Result<(), elbo::Error> {
     println!("Do the solutions of the exercises hold?");
@@ -42,6 +43,7 @@ fn main() -> Result<(), elbo::Error> {
     time_series::solutions()?;
     ppca::solutions()?;
     vae::solutions()?;
+    vae_knobs::solutions()?;
     uncertain_networks::solutions()?;
     kl_directions::solutions()?;
     gumbel::solutions()?;
