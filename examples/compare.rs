@@ -4,15 +4,18 @@ mod book;
 
 use book::Figure;
 use elbo::compare::Quantity;
-use elbo::data::OLD_FAITHFUL;
+use elbo::data::{OLD_FAITHFUL, Observations};
 use elbo::density::glm;
 use elbo::laplace::{self, ModeOptions};
+use elbo::models::gaussian_mixture::Prior;
 use elbo::models::linear_regression::{Ard, LinearRegression};
+use elbo::models::{BayesianMixture, GaussianMixture};
 use elbo::{
     Averaged, Compared, Comparison, Conjugate, DoWG, EStep, Entry, Error, Family, Fit, FixedDraws,
     FixedNoise, FullRankGaussian, GradientAscent, Laplace, LowRankGaussian, MStep,
-    MeanFieldGaussian, Model, Options, Purpose, Smooth, Space, StickingTheLanding, Stop,
-    TwiceDifferentiable, compare, compare::Parameter, density, fit, from_fn, infer, noise, stream,
+    MeanFieldGaussian, Model, Options, Purpose, Real, Smooth, Space, StickingTheLanding, Stop,
+    Support, TwiceDifferentiable, compare, compare::Parameter, density, fit, from_fn, infer, noise,
+    stream,
 };
 
 /// The sd of the noise in minutes, and that of the prior of intercept and slope.
@@ -27,6 +30,7 @@ fn main() -> Result<(), Error> {
     claims(&all)?;
     draw(&all)?;
     sizes()?;
+    labels()?;
     println!(
         "OK: the full covariance agrees with the exact answer; mean field is too narrow by the factor known beforehand"
     );
@@ -284,3 +288,118 @@ fn sizes() -> Result<(), Error> {
     Ok(())
 }
 // ANCHOR_END: sizes
+
+// ANCHOR: labels
+/// Two heaps of eruptions as a black box: no labels, each row has the sum over its components.
+fn two_heaps(prior: &Prior) -> Result<impl TwiceDifferentiable + Clone + use<>, Error> {
+    let Prior { concentration, mean, shrinkage, degrees, scale } = prior.clone();
+    let mut space = Space::new();
+    let weight = space.block("weight", 2, Support::Simplex);
+    let (mean_of, variance) = (space.reals("mean", 2), space.positives("variance", 2));
+    let rows = OLD_FAITHFUL.map(|row| row[0]);
+    Ok(from_fn(space, move |z| {
+        let (w, m, v) = (&z[weight], &z[mean_of], &z[variance]);
+        let mut lp = density::dirichlet(w, &[concentration; 2]);
+        for k in 0..2 {
+            lp += density::inverse_gamma(v[k], 0.5 * degrees, 0.5 * scale[0]);
+            lp += density::normal(m[k], mean[0], (v[k] / shrinkage).sqrt());
+        }
+        for x in rows {
+            lp += density::mixture_of(
+                w,
+                &[0, 1].map(|k| density::normal(m[k] - x, 0.0, v[k].sqrt())),
+            );
+        }
+        lp
+    }))
+}
+
+/// One mixture by four methods: with labels in `q`, and with labels summed out.
+fn four() -> Result<Comparison, Error> {
+    let data = Observations::with_names(OLD_FAITHFUL.map(|r| r[0]).to_vec(), ["eruption"])?;
+    let prior = Prior {
+        concentration: 1.0,
+        mean: vec![3.5],
+        shrinkage: 0.1,
+        degrees: 3.0,
+        scale: vec![0.3],
+    };
+    let em = GaussianMixture::new(data.clone(), 2)?.fit(1)?.entry("EM")?;
+    let model = BayesianMixture::new(data.clone(), 2)?.with_prior(prior.clone())?;
+    let q = model.posterior();
+    let cavi = fit(model, q, EStep, Options::exact())?.entry("CAVI")?;
+    let model = two_heaps(&prior)?.unconstrained();
+    let ascent = || FixedDraws { noise: FixedNoise::MomentMatched, ..FixedDraws::new(32) };
+    let dim = model.dim();
+    let narrow = MeanFieldGaussian::standard(dim);
+    let narrow = fit(model.clone(), narrow, ascent(), Options::default())?.posterior()?;
+    let full = fit(model, FullRankGaussian::standard(dim), ascent(), Options::default())?;
+    let mut all = vec![em, cavi];
+    for entry in [narrow.entry("mean field")?, full.posterior()?.entry("full rank")?] {
+        // told which blocks are a component's, an entry is matched to the others
+        let entry =
+            entry.of(data.fingerprint())?.with_components(["weight", "mean", "variance"], 2)?;
+        let entry = entry.renamed("mean", "mean[eruption]")?;
+        all.push(entry.renamed("variance", "covariance[eruption, eruption]")?);
+    }
+    compare(all)
+}
+// ANCHOR_END: labels
+
+/// The parameters of the mixture, and what the figure and the table call them.
+const HEAPS: [(&str, &str); 3] = [
+    ("weight[0]", "share of short eruptions"),
+    ("mean[0, eruption]", "their mean, minutes"),
+    ("covariance[0, eruption, eruption]", "their variance"),
+];
+
+// ANCHOR: labels_claims
+fn labels() -> Result<(), Error> {
+    let all = four()?;
+    let reached =
+        |name: &str| all.entry(name).map(|e| e.objective.map_or(f64::NAN, |o| o.reached.value));
+    // a label in q is one more thing that q takes for independent
+    let won = reached("mean field")? - reached("CAVI")?;
+    assert!(won > 0.2 && reached("full rank")? > reached("mean field")?);
+    for (name, _) in HEAPS {
+        let sd = |method: &str| all.find(method, name).map(|p| p.sd.unwrap_or(f64::NAN));
+        for method in ["CAVI", "mean field", "full rank"] {
+            let off = all.find(method, name)?.estimate - all.find("EM", name)?.estimate;
+            assert!(off.abs() < sd("EM")?, "components are the same ones");
+        }
+    }
+    // a mean is surer of itself where its rows are taken for certain
+    let sd = |method: &str| all.find(method, HEAPS[1].0).map(|p| p.sd.unwrap_or(f64::NAN));
+    assert!(sd("full rank")? > 1.03 * sd("CAVI")?);
+    // ANCHOR_END: labels_claims
+    println!("two heaps: labels summed out leave {won:.2} nats more than labels in q");
+    let short = if all.find("EM", HEAPS[1].0)?.estimate < 3.0 { 0 } else { 1 };
+    let name = |name: &str| name.replacen("[0", &format!("[{short}"), 1);
+    let mut rows = String::new();
+    for entry in &all.entries {
+        let Some(objective) = &entry.objective else { continue };
+        let mut cells = String::new();
+        for (of, _) in HEAPS {
+            let p = entry.parameter(&name(of))?;
+            cells += &format!(" {:.3} ± {:.3} |", p.estimate, p.sd.unwrap_or(f64::NAN));
+        }
+        let (method, quantity) = (&entry.method, objective.quantity);
+        rows += &format!("| {method} | {quantity} {:.1} |{cells}\n", objective.reached.value);
+    }
+    let head: String = HEAPS.iter().map(|(_, called)| format!(" {called} |")).collect();
+    book::fragment(
+        "compare_labels",
+        &format!("| method | nats |{head}\n|---|---|---|---|---|\n{rows}"),
+    );
+    let mut figure = Figure::new("The mean of short eruptions, labels in q or summed out");
+    figure = figure.axes("minutes", "density");
+    for method in ["CAVI", "mean field", "full rank"] {
+        let p = all.find(method, &name(HEAPS[1].0))?;
+        figure = figure.line(method, &p.x, &p.density);
+    }
+    let point = all.find("EM", &name(HEAPS[1].0))?;
+    let cavi = all.find("CAVI", &name(HEAPS[1].0))?;
+    let top = cavi.density.iter().copied().fold(0.0, f64::max);
+    figure.dashed("EM's point", &[point.estimate; 2], &[0.0, top]).save_or_check("compare_labels");
+    Ok(())
+}

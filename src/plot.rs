@@ -2,6 +2,7 @@
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::compare::{Comparison, Entry, Parameter};
 use crate::error::Error;
@@ -17,9 +18,14 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(86, 180, 233),
     RGBColor(90, 90, 90),
 ];
-const PANEL: (u32, u32) = (460, 300);
-const LEGEND_ROW: u32 = 30;
-const FONT: u32 = 17;
+/// What is drawn lies on whole numbers: this many of them are a pixel, so that curves are smooth.
+const FINE: u32 = 4;
+const PANEL: (u32, u32) = (460 * FINE, 300 * FINE);
+const LEGEND_ROW: u32 = 30 * FINE;
+const FONT: u32 = 17 * FINE;
+/// Of lines, and of the intervals at their feet.
+const LINE: u32 = 3 * FINE;
+const FOOT: u32 = 5 * FINE;
 
 impl Comparison {
     /// How many panels [`Comparison::to_svg`] draws where it is not told which.
@@ -65,7 +71,7 @@ impl Comparison {
         let down = names.len().div_ceil(across).max(1);
         let width = across as u32 * PANEL.0;
         let rows = legend(&self.entries, width as i32);
-        let head = rows.len() as u32 * LEGEND_ROW + 10;
+        let head = rows.len() as u32 * LEGEND_ROW + 10 * FINE;
         let size = (width, head + down as u32 * PANEL.1);
         let mut svg = String::new();
         let draw = |svg: &mut String| -> Result<(), Box<dyn std::error::Error>> {
@@ -74,11 +80,23 @@ impl Comparison {
             let (top, body) = root.split_vertically(head);
             for (y, row) in rows.iter().enumerate() {
                 for &(at, x) in row {
-                    let middle = (y as u32 * LEGEND_ROW + 20) as i32;
-                    let line = [(x, middle), (x + 30, middle)];
-                    top.draw(&PathElement::new(line, colour(at).stroke_width(3)))?;
-                    let name = self.entries[at].method.clone();
-                    top.draw(&Text::new(name, (x + 38, middle - 9), ("sans-serif", FONT)))?;
+                    let (entry, fine) = (&self.entries[at], FINE as i32);
+                    let middle = (y as u32 * LEGEND_ROW + 20 * FINE) as i32;
+                    let (foot, ends) = (middle + 7 * fine, (x, x + 30 * fine));
+                    let mark = |line: [(i32, i32); 2], wide: u32| {
+                        top.draw(&PathElement::new(line, colour(at).stroke_width(wide)))
+                    };
+                    // a point on its interval, or a curve
+                    if entry.parameters.iter().all(|p| p.x.is_empty()) {
+                        let point = x + 15 * fine;
+                        mark([(point, middle - 9 * fine), (point, foot)], LINE)?;
+                        mark([(ends.0, foot), (ends.1, foot)], FOOT)?;
+                    } else {
+                        mark([(ends.0, middle), (ends.1, middle)], LINE)?;
+                    }
+                    let style = ("sans-serif", FONT).into_text_style(&top);
+                    let style = style.pos(Pos::new(HPos::Left, VPos::Center));
+                    top.draw(&Text::new(entry.method.clone(), (x + 38 * fine, middle), style))?;
                 }
             }
             for (area, name) in body.split_evenly((down, across)).iter().zip(&names) {
@@ -87,7 +105,10 @@ impl Comparison {
             Ok(root.present()?)
         };
         draw(&mut svg).map_err(|e| file_error("the figure", e))?;
-        Ok(svg)
+        // the size it is seen at
+        let (was, now) = (size, (size.0 / FINE, size.1 / FINE));
+        let sized = |(w, h): (u32, u32)| format!("width=\"{w}\" height=\"{h}\"");
+        Ok(svg.replacen(&sized(was), &sized(now), 1))
     }
 
     /// Writes [`Comparison::to_svg`] to a file.
@@ -112,23 +133,27 @@ impl Comparison {
         let told = self.told(name);
         let ((low, high), top) = extent(&told);
         let mut chart = ChartBuilder::on(area)
-            .caption(name, ("sans-serif", FONT + 2))
-            .margin(12)
-            .x_label_area_size(32)
+            .caption(name, ("sans-serif", FONT + 2 * FINE))
+            .margin(12 * FINE)
+            .margin_left(26 * FINE)
+            .margin_right(26 * FINE)
+            .x_label_area_size(32 * FINE)
             .build_cartesian_2d(low..high, 0.0..1.08 * top)?;
         chart
             .configure_mesh()
             .disable_y_mesh()
             .disable_y_axis()
             .x_labels(5)
-            .axis_style(BLACK.mix(0.6))
+            .x_label_formatter(&label)
+            .set_all_tick_mark_size(5 * FINE)
+            .axis_style(BLACK.mix(0.6).stroke_width(FINE))
             .light_line_style(TRANSPARENT)
-            .bold_line_style(BLACK.mix(0.1))
-            .label_style(("sans-serif", FONT - 2))
+            .bold_line_style(BLACK.mix(0.1).stroke_width(FINE))
+            .label_style(("sans-serif", FONT - 2 * FINE))
             .draw()?;
         for (entry, p) in told {
             let at = self.entries.iter().position(|e| e.method == entry.method).unwrap_or(0);
-            let style = colour(at).stroke_width(3);
+            let style = colour(at).stroke_width(LINE);
             if !p.x.is_empty() {
                 let points = p.x.iter().copied().zip(p.density.iter().copied());
                 let inside = points.filter(|(x, y)| (low..=high).contains(x) && y.is_finite());
@@ -141,12 +166,22 @@ impl Comparison {
                     && b.is_finite()
                 {
                     let foot = vec![(a, 0.02 * top), (b, 0.02 * top)];
-                    chart.draw_series([PathElement::new(foot, colour(at).stroke_width(5))])?;
+                    chart.draw_series([PathElement::new(foot, colour(at).stroke_width(FOOT))])?;
                 }
             }
         }
         Ok(())
     }
+}
+
+/// A number at an axis, without the noughts and the rounding behind its last digit.
+fn label(x: &f64) -> String {
+    if *x != 0.0 && !(1e-4..1e7).contains(&x.abs()) {
+        return format!("{x:.3e}").replace(".000e", "e");
+    }
+    let text = format!("{x:.6}");
+    let short = text.trim_end_matches('0').trim_end_matches('.');
+    if short == "-0" { "0".to_string() } else { short.to_string() }
 }
 
 fn colour(at: usize) -> RGBColor {
@@ -155,12 +190,14 @@ fn colour(at: usize) -> RGBColor {
 
 /// Where each entry stands in the legend: rows of entry and left edge that fit the width.
 fn legend(entries: &[Entry], width: i32) -> Vec<Vec<(usize, i32)>> {
-    let (mut rows, mut left) = (vec![Vec::new()], 16);
+    let fine = FINE as i32;
+    let (mut rows, mut left) = (vec![Vec::new()], 26 * fine);
     for (at, entry) in entries.iter().enumerate() {
-        let needs = 62 + (entry.method.chars().count() as f64 * f64::from(FONT) * 0.56) as i32;
-        if left + needs > width && left > 16 {
+        let text = entry.method.chars().count() as f64 * f64::from(FONT) * 0.5;
+        let needs = 62 * fine + text as i32;
+        if left + needs > width && left > 26 * fine {
             rows.push(Vec::new());
-            left = 16;
+            left = 26 * fine;
         }
         rows.last_mut().into_iter().for_each(|row| row.push((at, left)));
         left += needs;

@@ -90,7 +90,7 @@ impl Comparison {
 /// A line a method, then a line a parameter and method; what is not known is a dash.
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const WIDEST: usize = 28;
+        const WIDEST: usize = 32;
         let width = |names: &[String], least: usize| {
             names.iter().map(|n| n.chars().count()).max().unwrap_or(0).clamp(least, WIDEST)
         };

@@ -315,8 +315,9 @@ fn a_figure_has_a_panel_a_parameter() -> Result<(), Error> {
     let all = compare(entries)?;
     let svg = all.to_svg(&[])?;
     // two panels with three densities each, and EM's point with its interval across one of them
-    assert_eq!(svg.matches("stroke-width=\"3\"").count(), 4 + 2 * 3 + 1, "{svg}");
-    assert_eq!(svg.matches("stroke-width=\"5\"").count(), 1);
+    assert_eq!(svg.matches("stroke-width=\"12\"").count(), 4 + 2 * 3 + 1, "{svg}");
+    // its interval, and the mark of a point in the legend
+    assert_eq!(svg.matches("stroke-width=\"20\"").count(), 2);
     for part in ["<svg", ">\nmu\n", ">\ntau\n", ">\nexact\n", ">\nEM\n", "</svg>"] {
         assert!(svg.contains(part), "no {part:?} in the figure");
     }
