@@ -23,6 +23,7 @@ pages! {
     Discrete = "../book/src/19-discrete.md",
     MeanField = "../book/src/10-mean-field.md",
     EmVsVb = "../book/src/14-em-vs-vb.md",
+    Topics = "../book/src/15-lda.md",
     Architecture = "../book/src/architecture.md",
     Notation = "../book/src/notation.md",
     Glossary = "../book/src/glossary.md",

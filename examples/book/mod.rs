@@ -10,7 +10,7 @@ mod figure;
 mod pictures;
 
 pub use figure::Figure;
-pub use pictures::{labels_in_a_plane, pictures};
+pub use pictures::{heat, labels_in_a_plane, pictures};
 
 use std::fs;
 use std::path::PathBuf;

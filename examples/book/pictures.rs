@@ -45,6 +45,54 @@ pub fn pictures(name: &str, title: &str, side: usize, rows: &[(&str, Vec<Vec<f64
     super::settle(&format!("figures/{name}.svg"), &svg);
 }
 
+/// Writes or checks `book/src/figures/<name>.svg`: tables of numbers from 0 to 1 as shades of the
+/// page's ink, side by side, each with its name. All have the same rows, whose names stand on the left,
+/// and the same columns, whose names stand above.
+#[track_caller]
+pub fn heat(
+    name: &str,
+    title: &str,
+    (rows, columns): (&[&str], &[&str]),
+    tables: &[(&str, Vec<Vec<f64>>)],
+) {
+    const CELL: (f64, f64) = (52.0, 15.0);
+    const TOP: f64 = 78.0;
+    let left = |table: usize| 92.0 + (CELL.0 * columns.len() as f64 + 26.0) * table as f64;
+    let (width, height) = (left(tables.len()), TOP + CELL.1 * rows.len() as f64 + 6.0);
+    let mut svg = head(title, width, height);
+    let mut text = |x: f64, y: f64, anchor: &str, size: u32, text: &str| {
+        let _ = writeln!(
+            svg,
+            "<text x=\"{x}\" y=\"{y}\" font-family=\"sans-serif\" font-size=\"{size}\" text-anchor=\"{anchor}\" fill=\"currentColor\">{text}</text>"
+        );
+    };
+    for (i, row) in rows.iter().enumerate() {
+        text(84.0, TOP + CELL.1 * i as f64 + 12.0, "end", 13, row);
+    }
+    for (t, (name, _)) in tables.iter().enumerate() {
+        text(left(t), 48.0, "start", 15, name);
+        for (j, column) in columns.iter().enumerate() {
+            text(left(t) + CELL.0 * (j as f64 + 0.5), 70.0, "middle", 12, column);
+        }
+    }
+    for (t, (_, table)) in tables.iter().enumerate() {
+        for (i, row) in table.iter().enumerate() {
+            for (j, &x) in row.iter().enumerate() {
+                let (x0, y0) = (left(t) + CELL.0 * j as f64, TOP + CELL.1 * i as f64);
+                let _ = writeln!(
+                    svg,
+                    "<rect x=\"{x0}\" y=\"{y0}\" width=\"{}\" height=\"{}\" fill=\"currentColor\" fill-opacity=\"{:.2}\"/>",
+                    CELL.0 - 2.0,
+                    CELL.1 - 2.0,
+                    0.04 + 0.96 * x.clamp(0.0, 1.0)
+                );
+            }
+        }
+    }
+    svg += "</svg>\n";
+    super::settle(&format!("figures/{name}.svg"), &svg);
+}
+
 /// Writes or checks `book/src/figures/<name>.svg`: a label from 0 to 9 at each point of a plane.
 #[track_caller]
 pub fn labels_in_a_plane(name: &str, title: &str, points: &[[f64; 2]], labels: &[u8]) {

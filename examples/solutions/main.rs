@@ -13,6 +13,7 @@ mod gradients;
 mod gumbel;
 mod identity;
 mod kl_directions;
+mod lda;
 mod logistic;
 mod meanfield;
 mod minibatch;
@@ -40,6 +41,7 @@ fn main() -> Result<(), elbo::Error> {
     em_gmm::solutions()?;
     compare::solutions()?;
     em_vs_vb::solutions()?;
+    lda::solutions()?;
     time_series::solutions()?;
     ppca::solutions()?;
     vae::solutions()?;

@@ -38,6 +38,11 @@ const THEMES: [[&str; 12]; 6] = [
 /// Words that are on every postcard.
 const COMMON: [&str; 8] = ["love", "weather", "week", "morning", "friends", "home", "sun", "rain"];
 
+/// The concentration of the proportions.
+const MIXING: f64 = 0.2;
+/// Words on a card.
+const LENGTH: usize = 40;
+
 /// A corpus and what it was simulated from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Planted {
@@ -81,20 +86,54 @@ pub fn postcards() -> Result<Planted, Error> {
             topic
         })
         .collect();
-    let mixing = Dirichlet::new(&[0.2; THEMES.len()])?;
     let mut rng = stream(1840, Purpose::Data, 0);
-    let (mut proportions, mut cards) = (Vec::new(), Vec::new());
-    for d in 0..500 {
-        let mut theta = vec![0.0; THEMES.len()];
-        mixing.sample(&mut rng, &mut theta);
-        for _ in 0..40 {
-            let topic = pick(&theta, &mut rng);
-            cards.push((d, pick(&topics[topic], &mut rng), 1.0));
+    let (triples, proportions) = write(&topics, 500, &mut rng)?;
+    let corpus = Corpus::from_triples(triples, 500, words.len())?.with_vocabulary(words)?;
+    Ok(Planted { corpus, topics, proportions })
+}
+
+impl Planted {
+    /// So many more, simulated in the same way from the same topics.
+    ///
+    /// ```
+    /// let more = elbo::data::postcards()?.more(100, 1)?;
+    /// assert_eq!((more.corpus.len(), more.corpus.n_words(), more.corpus.n_tokens()), (100, 80, 4_000));
+    /// # Ok::<(), elbo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// No documents.
+    pub fn more(&self, documents: usize, seed: u64) -> Result<Planted, Error> {
+        let mut rng = stream(seed, Purpose::Data, 1);
+        let (triples, proportions) = write(&self.topics, documents, &mut rng)?;
+        let words = self.corpus.vocabulary();
+        let corpus = Corpus::from_triples(triples, documents, words.len())?;
+        let corpus = corpus.with_vocabulary(words.iter().cloned())?;
+        Ok(Planted { corpus, topics: self.topics.clone(), proportions })
+    }
+}
+
+/// Document, word and count of each word.
+type Words = Vec<(usize, usize, f64)>;
+
+/// The words of cards on these topics, and the proportions of each.
+fn write(
+    topics: &[Vec<f64>],
+    documents: usize,
+    rng: &mut dyn Rng,
+) -> Result<(Words, Vec<Vec<f64>>), Error> {
+    let mixing = Dirichlet::new(&vec![MIXING; topics.len()])?;
+    let (mut words, mut proportions) = (Vec::new(), Vec::new());
+    for d in 0..documents {
+        let mut theta = vec![0.0; topics.len()];
+        mixing.sample(rng, &mut theta);
+        for _ in 0..LENGTH {
+            let topic = pick(&theta, rng);
+            words.push((d, pick(&topics[topic], rng), 1.0));
         }
         proportions.push(theta);
     }
-    let corpus = Corpus::from_triples(cards, 500, words.len())?.with_vocabulary(words)?;
-    Ok(Planted { corpus, topics, proportions })
+    Ok((words, proportions))
 }
 
 /// One of several, with these probabilities.

@@ -55,11 +55,13 @@ struct Search {
 /// The evidence is that of documents as sequences of words, whose order does not matter. The best `q`
 /// that factorizes, a [`TopicsPosterior`], is found by coordinate ascent, [`EStep`]:
 /// for each document its proportions and labels in turn until they move little, from an even mixture
-/// and, where that ends lower than the last step did, from where that left them; then the topics. `Minibatch::new(256, NaturalStep::decaying(64.0, 0.7))` is
-/// stochastic variational inference (Hoffman, Blei, Wang and Paisley 2013), and `(EStep, MStep)`
-/// learns the prior too, `alpha` topic by topic and one `eta`: `theta` is their logarithms. The ELBO
-/// is exact, with every constant, and the topics' part is counted once, whatever the batch
-/// ([`TopicsPosterior::bound`] tells the parts apart).
+/// and, where that ends lower than the last step did, from where that left them; then the topics.
+/// `Minibatch::new(256, NaturalStep::decaying(10.0, 0.7))` is stochastic variational inference
+/// (Hoffman, Blei, Wang and Paisley 2013). The delay, here 10, keeps something of a start that is
+/// worth keeping: with a delay of 1 the first step forgets it, and with one as long as the run the
+/// topics hardly leave it. `(EStep, MStep)` learns the prior too, `alpha` topic by topic and one
+/// `eta`: `theta` is their logarithms. The ELBO is exact, with every constant, and the topics' part
+/// is counted once, whatever the batch ([`TopicsPosterior::bound`] tells the parts apart).
 ///
 /// A step costs `O(K)` a word of a document and round of its search, and `O(K V)` for the topics.
 /// Memory is `K (N + 3 V)` numbers beside the documents, and for up to 8192 of them at a time one
