@@ -167,7 +167,7 @@ fn climb(
         }
         ControlFlow::Continue(())
     })?;
-    // exact for both: after steps on minibatches the trace has estimates
+    // of all cards, for both: the trace of a run by minibatches has estimates
     let elbo = model.bound(&fit.q)?.total();
     Ok(Climb { starts: 1, passes, predicted, elbo, q: fit.q })
 }
