@@ -6,6 +6,7 @@ mod enumeration;
 mod gumbel_softmax;
 mod importance_weighted;
 mod objective;
+mod per_datum;
 mod reparameterization;
 mod score_function;
 mod vimco;
@@ -17,6 +18,7 @@ pub use enumeration::{Enumeration, States};
 pub use gumbel_softmax::{GumbelSoftmax, RelaxedDraws};
 pub use importance_weighted::{DoublyReparameterized, ImportanceWeighted, WeightedDraws};
 pub use objective::Objective;
+pub use per_datum::{LocalDraws, PerDatum};
 pub use reparameterization::{Draws, Reparameterization, StickingTheLanding};
 pub use score_function::{ScoreFunction, ScoredDraws};
 pub use vimco::Vimco;
@@ -58,6 +60,19 @@ pub trait GradientEstimator<M, Q, T: Scalar = f64> {
     /// What the last estimate found the objective to be, where that is not the ELBO.
     fn last_objective(&self, _scratch: &Self::Scratch) -> Option<f64> {
         None
+    }
+
+    /// Fills `terms` with independent estimates of what is climbed, whose means a comparison of answers
+    /// looks at, and returns true; false where draws and [`GradientEstimator::objective`] say enough.
+    fn compare(
+        &mut self,
+        _model: &M,
+        _q: &Q,
+        _rng: &mut dyn Rng,
+        _scratch: &mut Self::Scratch,
+        _terms: &mut [f64],
+    ) -> bool {
+        false
     }
 
     /// What to tell the user about the settings that is no reason to refuse them.

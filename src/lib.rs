@@ -119,19 +119,19 @@ pub use diagnostics::{Checks, Estimate, Summary, Verdict};
 pub use error::Error;
 pub use estimator::{
     ClosedFormKl, Disarm, DoublyReparameterized, Enumeration, GradientEstimator, GumbelSoftmax,
-    ImportanceWeighted, NonFinite, Objective, Reparameterization, ScoreFunction,
+    ImportanceWeighted, NonFinite, Objective, PerDatum, Reparameterization, ScoreFunction,
     StickingTheLanding, Vimco,
 };
 pub use family::{
     Affine, Bernoulli, Beta, Bijection, Binary, Categorical, Delta, Dirichlet, Discrete,
-    Divergence, Family, FullRankGaussian, Gamma, LowRankGaussian, MeanFieldGaussian, NaturalScale,
-    Product, Reparameterized, Scored, Smooth, Transformed,
+    Divergence, Family, FullRankGaussian, Gamma, LocalFamily, LowRankGaussian, MeanFieldGaussian,
+    NaturalScale, Product, Reparameterized, Scored, Smooth, Transformed,
 };
 pub use fit::{Fit, Options, Outcome, Run, fit, fit_with};
 pub use infer::{Gaussian, InferOptions, infer, infer_with};
 pub use model::{
-    Conjugate, DifferencedHessian, Differentiable, KnownPrior, Maximize, Model, OneHot, Parallel,
-    Relaxed, Subsample, TwiceDifferentiable, Unconstrained, Whitened, from_fn,
+    Conjugate, DifferencedHessian, Differentiable, KnownPrior, LocalModel, Maximize, Model, OneHot,
+    Parallel, Relaxed, Subsample, TwiceDifferentiable, Unconstrained, Whitened, from_fn,
 };
 pub use nalgebra::DMatrix;
 pub use noise::{Purpose, stream};

@@ -4,8 +4,12 @@
 //!
 //! ```text
 //! log p_theta(x, z) = sum_i [ log p_theta(x_i | z_i) + log p(z_i) ]     theta: weights of the decoder
-//! q_lambda(z)       = prod_i N(z_i; mean(x_i), sd(x_i)^2)               lambda: weights of the encoder
+//! q_lambda(z)       = prod_i q(z_i; g_lambda(x_i))                      lambda: weights of the encoder
 //! ```
+//!
+//! A [`Likelihood`] says how pixels spread around what the decoder says, a [`Prior`] where `z` is
+//! expected, a [`Head`] what the numbers of the encoder mean: normals, with or without covariances, or
+//! numbers between 0 and 1.
 //!
 //! One datum has `latent` coordinates of `z`; all data that are shown are one draw, datum after
 //! datum (`latent x rows`). Some rows at a time ([`Minibatch`](crate::Minibatch)) stand for all:
@@ -22,9 +26,11 @@ mod collapse;
 mod decoder;
 mod encoder;
 mod encoding;
+mod head;
 mod likelihood;
 mod mlp;
 mod panel;
+mod prior;
 mod product;
 mod refine;
 mod vae;
@@ -35,8 +41,10 @@ pub use bayesian::{BayesianNeuralNetwork, Prediction};
 pub use burn::{BurnNetwork, BurnTape};
 pub use decoder::Decoder;
 pub use encoder::{Encoder, Encoding};
+pub use head::{FullCovariance, Head, LogisticNormal, MeanField};
 pub use likelihood::{Likelihood, Noise};
 pub use mlp::{Layer, Mlp, MlpTape};
+pub use prior::Prior;
 pub use refine::FixedDecoder;
 pub use vae::{ACTIVE, Evaluation, Vae};
 

@@ -215,6 +215,10 @@ where
         if let Some(params) = self.optimizer.answer() {
             write(model, q, params);
         }
+        if self.estimator.compare(model, q, rng, &mut b.scratch, terms) {
+            write(model, q, &b.params);
+            return true;
+        }
         let objective = self.estimator.objective();
         let one_by_one = matches!(objective, Objective::Weighted { .. });
         // the ELBO of all draws together, a bound of weighted draws group by group

@@ -159,7 +159,7 @@ impl ClosedFormKl {
             T::from_f64(if free { 0.0 } else { weight })
         }));
         let noise = (&s.eps[..], &s.residuals);
-        model.pull_back_with(q, noise, &s.dz, &s.weights, grad_lambda);
+        model.pull_back_with(q, noise, &s.dz, &s.weights, grad_theta, grad_lambda);
         self.steps += 1;
         if !values {
             return Ok(None);
@@ -183,7 +183,8 @@ where
 {
     type Scratch = KlDraws<T, Q::Residuals>;
 
-    fn check(&self, _: &M, _: &Q) -> Result<(), Error> {
+    fn check(&self, model: &M, q: &Q) -> Result<(), Error> {
+        model.known(q)?;
         check_draws(self.draws, 1, "a gradient needs at least one draw")?;
         check_positive("beta", self.beta)?;
         self.schedule.check()?;

@@ -123,7 +123,7 @@ impl<T: Scalar, R: Default + Send + 'static> WeightedDraws<T, R> {
     }
 }
 
-fn check(draws: usize, alpha: f64) -> Result<(), Error> {
+pub(super) fn check(draws: usize, alpha: f64) -> Result<(), Error> {
     check_draws(draws, 1, "a gradient needs at least one draw")?;
     if alpha.is_finite() {
         return Ok(());
@@ -132,7 +132,7 @@ fn check(draws: usize, alpha: f64) -> Result<(), Error> {
 }
 
 /// Renyi's bound of negative order tends to something above the evidence.
-fn warn(alpha: f64) -> Vec<Warning> {
+pub(super) fn warn(alpha: f64) -> Vec<Warning> {
     if alpha >= 0.0 {
         return Vec::new();
     }

@@ -11,6 +11,7 @@ use super::weights::renyi;
 /// | `Elbo` | `E[log w]` | below |
 /// | `Weighted`, `alpha = 0` | `E[log mean_k w_k]` of groups of draws (Burda, Grosse and Salakhutdinov 2016) | between the ELBO and it |
 /// | `Weighted` | `E[log mean_k w_k^(1 - alpha)] / (1 - alpha)` (Li and Turner 2016); `alpha = 1` is the ELBO | below for `alpha >= 0`, no bound for `alpha < 0` |
+/// | `WeightedPerDatum` | the same of each datum by itself, summed over data | as for one datum |
 /// | `Relaxed` | the ELBO of a model between its labels | no bound |
 ///
 /// ```
@@ -26,6 +27,13 @@ pub enum Objective {
     Elbo,
     /// Renyi's bound of order `alpha` from groups of `draws`.
     Weighted {
+        /// Draws that share a logarithm.
+        draws: usize,
+        /// The order: 0 for the importance-weighted bound, 1 for the ELBO.
+        alpha: f64,
+    },
+    /// Renyi's bound of order `alpha` of each datum, from `draws` of its own coordinates.
+    WeightedPerDatum {
         /// Draws that share a logarithm.
         draws: usize,
         /// The order: 0 for the importance-weighted bound, 1 for the ELBO.

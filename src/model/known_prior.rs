@@ -1,6 +1,7 @@
 //! `KnownPrior`: a likelihood and a prior, told apart, where the divergence from the prior is known.
 
 use super::Differentiable;
+use crate::error::Error;
 use crate::family::Reparameterized;
 use crate::scalar::Scalar;
 
@@ -15,6 +16,14 @@ use crate::scalar::Scalar;
     note = "use the `Reparameterization` estimator, which samples it"
 )]
 pub trait KnownPrior<Q: Reparameterized<T>, T: Scalar = f64>: Differentiable<T> {
+    /// Says why the divergence is not known after all, where that depends on settings.
+    ///
+    /// # Errors
+    /// As said.
+    fn known(&self, _q: &Q) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// How many groups there are.
     fn groups(&self, q: &Q) -> usize;
 
@@ -34,14 +43,15 @@ pub trait KnownPrior<Q: Reparameterized<T>, T: Scalar = f64>: Differentiable<T> 
     /// Writes `KL_g(q || p)` for each group, after [`Reparameterized::transport`].
     fn divergences(&self, q: &Q, kept: &Q::Residuals, out: &mut [f64]);
 
-    /// [`Reparameterized::pull_back`] of `dz`, together with the gradient in `lambda` of
-    /// `-sum_g weights[g] KL_g(q || p)`.
+    /// [`Reparameterized::pull_back`] of `dz`, together with the gradients in `lambda` and in `theta`,
+    /// which may be empty, of `-sum_g weights[g] KL_g(q || p)`.
     fn pull_back_with(
         &self,
         q: &Q,
         noise: (&[T], &Q::Residuals),
         dz: &[T],
         weights: &[T],
+        grad_theta: &mut [T],
         grad_lambda: &mut [T],
     );
 }

@@ -1,25 +1,32 @@
 //! `Decoder`: a model whose likelihood is a network.
 
-use std::fmt;
-use std::sync::{Arc, Mutex};
+mod pass;
 
+use std::fmt;
+use std::sync::Arc;
+
+use rand::Rng;
+
+use super::head::Head;
 use super::likelihood::Likelihood;
-use super::panel::{Rows, Spare, from_panel, lock, summed, to_panel};
+use super::panel::{Rows, Spare, from_panel, to_panel};
+use super::prior::{Learned, Prior};
 use super::{Encoder, Network, room};
+use crate::bijector::Support;
 use crate::data::Images;
 use crate::error::Error;
 use crate::family::Reparameterized;
-use crate::model::{Differentiable, KnownPrior, Model, Subsample};
-use crate::pool::threads;
+use crate::model::{Differentiable, KnownPrior, LocalModel, Model, Shares, Subsample, Weighed};
 use crate::scalar::Scalar;
 use crate::space::Space;
-use crate::special::LN_SQRT_2PI;
+use pass::{Scratch, Want};
 
-/// `log p_theta(x, z) = sum_i [ log p(x_i | y = f_theta(z_i)) + log N(z_i; 0, I) ]`, one `z_i` of
-/// `latent` numbers for each image (Kingma and Welling 2014; Rezende, Mohamed and Wierstra 2014).
+/// `log p_theta(x, z) = sum_i [ log p(x_i | y = f_theta(z_i)) + log p(z_i) ]`, one `z_i` of
+/// `latent` numbers for each image (Kingma and Welling 2014; Rezende, Mohamed and Wierstra 2014),
+/// from the standard normal unless another [`Prior`] is given.
 ///
-/// `theta` is made of the weights of the network, after which comes the raw number of a learned
-/// variance ([`Noise::Learned`](super::Noise::Learned)). `z` is `latent x rows`, image after image;
+/// `theta` is made of the weights of the network, after which come the raw number of a learned
+/// variance ([`Noise::Learned`](super::Noise::Learned)) and what the prior learns. `z` is `latent x rows`, image after image;
 /// with some rows shown all of the log joint is scaled by `n_data / rows`.
 ///
 /// Inside a rayon pool the images of a batch are shared among its threads, 64 at a time, with the
@@ -40,6 +47,7 @@ pub struct Decoder<N: Network<T>, T: Scalar = f32> {
     likelihood: Likelihood,
     /// Of a learned variance.
     raw: Option<T>,
+    prior: Learned<T>,
     rows: Rows,
     spare: Spare<Scratch<T, N::Tape>>,
 }
@@ -57,55 +65,11 @@ impl<N: Network<T> + Clone, T: Scalar> Clone for Decoder<N, T> {
             images: self.images.clone(),
             likelihood: self.likelihood,
             raw: self.raw,
+            prior: self.prior.clone(),
             rows: self.rows.clone(),
             spare: Spare::default(),
         }
     }
-}
-
-/// Some images of one draw.
-#[derive(Debug, Default)]
-struct Panel<T, Tape> {
-    draw: usize,
-    from: usize,
-    columns: usize,
-    x: Vec<T>,
-    z: Vec<T>,
-    y: Vec<T>,
-    dz: Vec<T>,
-    values: Vec<f64>,
-    tape: Tape,
-}
-
-/// A panel for each thread, and gradients for all but one.
-#[derive(Debug)]
-struct Scratch<T, Tape> {
-    panels: Vec<Mutex<Panel<T, Tape>>>,
-    grads: Vec<Vec<T>>,
-}
-
-impl<T, Tape> Default for Scratch<T, Tape> {
-    fn default() -> Self {
-        Scratch { panels: Vec::new(), grads: Vec::new() }
-    }
-}
-
-/// Images, and where their `z` are in each of some draws.
-#[derive(Clone, Copy)]
-struct Batch<'a, T> {
-    images: &'a Images,
-    rows: &'a Rows,
-    z: &'a [T],
-    draws: usize,
-}
-
-/// What is wanted of a batch.
-#[derive(Clone, Copy, PartialEq)]
-struct Want {
-    values: bool,
-    in_z: bool,
-    /// Whether the prior counts.
-    prior: bool,
 }
 
 impl<N: Network<T>, T: Scalar> Decoder<N, T> {
@@ -132,7 +96,37 @@ impl<N: Network<T>, T: Scalar> Decoder<N, T> {
         let what = format!("the output of the decoder ({})", network.describe());
         Error::expect_len(&what, network.outputs(), &takes, likelihood.outputs(&images))?;
         let (rows, raw) = (Rows::all(&images), likelihood.raw());
-        Ok(Decoder { network, images, likelihood, raw, rows, spare: Spare::default() })
+        let prior = Learned::new(Prior::StandardNormal, network.inputs());
+        Ok(Decoder { network, images, likelihood, raw, prior, rows, spare: Spare::default() })
+    }
+
+    /// The same with another prior.
+    ///
+    /// # Errors
+    /// A mixture of no components.
+    pub fn with_prior(self, prior: Prior) -> Result<Decoder<N, T>, Error> {
+        prior.check()?;
+        let prior = Learned::new(prior, self.latent());
+        Ok(Decoder { prior, ..self })
+    }
+
+    /// Where `z` is expected.
+    pub fn prior(&self) -> Prior {
+        self.prior.kind
+    }
+
+    /// `log p(z)` of one datum, at what the prior has learned.
+    ///
+    /// # Errors
+    /// Another number of latent numbers.
+    pub fn log_prior(&self, z: &[T]) -> Result<f64, Error> {
+        Error::expect_len("z", z.len(), "the latent numbers of the decoder", self.latent())?;
+        Ok(self.prior.log_density(z))
+    }
+
+    /// Fills `z` (`latent` numbers a point) with draws from the prior.
+    pub fn sample_prior(&self, rng: &mut dyn Rng, z: &mut [T]) {
+        self.prior.kind.sample(&self.prior.params, self.latent(), rng, z);
     }
 
     /// How many latent numbers an image has.
@@ -173,7 +167,7 @@ impl<N: Network<T>, T: Scalar> Decoder<N, T> {
         N: Clone,
     {
         let mut other = Decoder::new(self.network.clone(), images, self.likelihood)?;
-        other.raw = self.raw;
+        (other.raw, other.prior) = (self.raw, self.prior.clone());
         Ok(other)
     }
 
@@ -202,164 +196,27 @@ impl<N: Network<T>, T: Scalar> Decoder<N, T> {
         }
         Ok(means)
     }
-
-    fn shown(&self) -> usize {
-        self.rows.len(&self.images)
-    }
-
-    /// Writes the log likelihood of each of these images, which may be others than its own, at its
-    /// point in `z` (`latent x images`), without any factor.
-    pub(super) fn log_likelihoods(&self, images: &Images, z: &[T], out: &mut [f64]) {
-        let want = Want { values: true, in_z: false, prior: false };
-        let batch = Batch { images, rows: &Rows::all(images), z, draws: 1 };
-        self.each_round(
-            batch,
-            |_| None,
-            want,
-            &mut [],
-            |panel, _| {
-                out[panel.from..panel.from + panel.columns].copy_from_slice(&panel.values);
-            },
-        );
-    }
-
-    fn batch<'a>(&'a self, z: &'a [T], draws: usize) -> Batch<'a, T> {
-        Batch { images: &self.images, rows: &self.rows, z, draws }
-    }
-
-    /// Goes over the panels of all draws, several at a time. `weight` of a draw is the factor of its
-    /// gradient in `theta`, which is added to `grad`; none where that is not wanted.
-    fn each_round(
-        &self,
-        batch: Batch<'_, T>,
-        weight: impl Fn(usize) -> Option<T> + Sync,
-        want: Want,
-        grad: &mut [T],
-        mut take: impl FnMut(&Panel<T, N::Tape>, &[T]),
-    ) {
-        let Batch { z, draws, .. } = batch;
-        let (rows, k) = (batch.rows.len(batch.images), self.latent());
-        let most = self.network.panel().max(1);
-        let a_draw = rows.div_ceil(most);
-        self.spare.lend(|Scratch { panels, grads }| {
-            let width = threads();
-            if panels.len() < width {
-                panels.resize_with(width, Mutex::default);
-            }
-            let count = draws * a_draw;
-            let of = |panel: &Panel<T, N::Tape>| {
-                let first = (panel.draw * rows + panel.from) * k;
-                &z[first..first + panel.columns * k]
-            };
-            for start in (0..count).step_by(width) {
-                let round = &panels[..width.min(count - start)];
-                for (i, panel) in round.iter().enumerate() {
-                    let mut panel = lock(panel);
-                    panel.draw = (start + i) / a_draw;
-                    panel.from = (start + i) % a_draw * most;
-                    panel.columns = most.min(rows - panel.from);
-                }
-                summed(0..round.len(), grads, grad, &|i: usize, grad: &mut [T]| {
-                    let mut panel = lock(&round[i]);
-                    let z = of(&panel);
-                    self.work(batch, &mut panel, z, &weight, want, grad);
-                });
-                for panel in round {
-                    let panel = lock(panel);
-                    let z = of(&panel);
-                    take(&panel, z);
-                }
-            }
-        });
-    }
-
-    /// One panel: forward, likelihood, and back where a gradient is wanted.
-    fn work(
-        &self,
-        batch: Batch<'_, T>,
-        panel: &mut Panel<T, N::Tape>,
-        z: &[T],
-        weight: &impl Fn(usize) -> Option<T>,
-        want: Want,
-        grad: &mut [T],
-    ) {
-        let Panel { draw, from, columns, x, z: at, y, dz, values, tape, .. } = panel;
-        let (columns, k) = (*columns, self.latent());
-        let x = room(x, columns * batch.images.size());
-        batch.rows.panel(batch.images, *from, columns, x);
-        let at = room(at, columns * k);
-        to_panel(z, k, at);
-        let y = room(y, columns * self.network.outputs());
-        self.network.forward(at, columns, y, tape);
-        values.clear();
-        if want.values {
-            values.resize(columns, 0.0);
-        }
-        let weight = weight(*draw);
-        let levels = self.images.levels().unwrap_or(0);
-        let factor = weight.unwrap_or_default();
-        let in_raw = self.likelihood.evaluate((x, y), columns, (self.raw, levels), factor, values);
-        if want.values && want.prior {
-            for (value, z) in values.iter_mut().zip(z.chunks_exact(k)) {
-                *value += log_prior(z);
-            }
-        }
-        if weight.is_none() {
-            return;
-        }
-        let dz = if want.in_z { room(dz, columns * k) } else { &mut [] };
-        let asked = self.network.n_params().min(grad.len());
-        let (in_network, rest) = grad.split_at_mut(asked);
-        self.network.backward(at, columns, y, dz, tape, in_network);
-        if let Some(raw) = rest.first_mut() {
-            *raw += in_raw;
-        }
-    }
-
-    /// Gradients at the draws, and values unless `out` is empty.
-    fn gradients(
-        &self,
-        z: &[T],
-        draws: usize,
-        out: &mut [f64],
-        grad_z: &mut [T],
-        grad_theta: &mut [T],
-        prior: bool,
-    ) {
-        let (rows, k) = (self.shown(), self.latent());
-        let scale = self.rows.scale(&self.images);
-        let want = Want { values: !out.is_empty(), in_z: true, prior };
-        let weight = T::from_f64(scale / draws.max(1) as f64);
-        let (back, pull) =
-            (T::from_f64(draws as f64), T::from_f64(if prior { scale } else { 0.0 }));
-        out.fill(0.0);
-        self.each_round(
-            self.batch(z, draws),
-            |_| Some(weight),
-            want,
-            grad_theta,
-            |panel, z| {
-                if want.values {
-                    out[panel.draw] += scale * panel.values.iter().sum::<f64>();
-                }
-                let first = (panel.draw * rows + panel.from) * k;
-                let grad = &mut grad_z[first..][..z.len()];
-                from_panel(&panel.dz, k, grad);
-                grad.iter_mut().zip(z).for_each(|(g, &z)| *g = *g * back - pull * z);
-            },
-        );
-    }
 }
 
-/// `log N(z; 0, I)`
-fn log_prior<T: Scalar>(z: &[T]) -> f64 {
-    z.iter().map(|z| -0.5 * z.to_f64() * z.to_f64() - LN_SQRT_2PI).sum()
+impl<N: Network<T>, T: Scalar> Decoder<N, T> {
+    /// Whether `theta` is the weights of the network alone.
+    fn is_network(&self) -> bool {
+        self.raw.is_none() && self.prior.params.is_empty()
+    }
+
+    /// The prior with what it has learned.
+    pub(super) fn learned_prior(&self) -> &Learned<T> {
+        &self.prior
+    }
 }
 
 impl<N: Network<T>, T: Scalar> Model<T> for Decoder<N, T> {
     fn space(&self) -> Space {
         let mut space = Space::new();
-        space.reals("z", self.dim());
+        match self.prior.kind.support() {
+            Support::Unit => space.units("z", self.dim()),
+            _ => space.reals("z", self.dim()),
+        };
         space
     }
     fn dim(&self) -> usize {
@@ -387,28 +244,35 @@ impl<N: Network<T>, T: Scalar> Model<T> for Decoder<N, T> {
     }
 
     fn architecture(&self) -> String {
-        format!("{}, {:?}", self.network.describe(), self.likelihood)
+        let words = format!("{}, {:?}", self.network.describe(), self.likelihood);
+        match self.prior.kind {
+            Prior::StandardNormal => words,
+            Prior::Mixture { components, .. } => format!("{words}, a mixture of {components}"),
+            other => format!("{words}, {other:?}"),
+        }
     }
     fn n_theta(&self) -> usize {
-        self.network.n_params() + usize::from(self.raw.is_some())
+        self.network.n_params() + usize::from(self.raw.is_some()) + self.prior.params.len()
     }
     fn theta(&self, out: &mut [T]) {
         let (weights, rest) = out.split_at_mut(self.network.n_params());
         self.network.params(weights);
-        if let (Some(out), Some(raw)) = (rest.first_mut(), self.raw) {
-            *out = raw;
-        }
+        let (own, learned) = rest.split_at_mut(usize::from(self.raw.is_some()));
+        own.iter_mut().zip(self.raw).for_each(|(out, raw)| *out = raw);
+        learned.copy_from_slice(&self.prior.params);
     }
     fn set_theta(&mut self, theta: &[T]) {
         let (weights, rest) = theta.split_at(self.network.n_params());
+        let (own, learned) = rest.split_at(usize::from(self.raw.is_some()));
         self.network.set_params(weights);
-        self.raw = rest.first().copied();
+        self.raw = own.first().copied();
+        self.prior.set(learned);
     }
     fn lent_theta(&self) -> Option<&[T]> {
-        if self.raw.is_none() { self.network.lent_params() } else { None }
+        if self.is_network() { self.network.lent_params() } else { None }
     }
     fn swap_theta(&mut self, theta: &mut Vec<T>) {
-        if self.raw.is_none() {
+        if self.is_network() {
             self.network.swap_params(theta);
         } else {
             self.set_theta(theta);
@@ -416,7 +280,7 @@ impl<N: Network<T>, T: Scalar> Model<T> for Decoder<N, T> {
     }
     fn add_theta_grad(&self, z: &[T], weights: &[T], grad: &mut [T]) {
         let scale = T::from_f64(self.rows.scale(&self.images));
-        let want = Want { values: false, in_z: false, prior: false };
+        let want = Want { values: false, in_z: false, prior: true };
         let weight = |s: usize| Some(scale * weights[s]);
         self.each_round(self.batch(z, weights.len()), weight, want, grad, |_, _| {});
     }
@@ -442,11 +306,50 @@ impl<N: Network<T>, T: Scalar> Differentiable<T> for Decoder<N, T> {
     }
 }
 
-impl<N: Network<T>, E: Network<T>, T: Scalar> KnownPrior<Encoder<E, T>, T> for Decoder<N, T> {
-    fn groups(&self, q: &Encoder<E, T>) -> usize {
+impl<N: Network<T>, T: Scalar> LocalModel<T> for Decoder<N, T> {
+    fn rows(&self) -> usize {
+        self.shown()
+    }
+    fn scale(&self) -> f64 {
+        self.rows.scale(&self.images)
+    }
+    fn weighted_grad_batch(
+        &self,
+        z: &[T],
+        log_q: &[f64],
+        shares: &Shares<'_>,
+        out: Weighed<'_, T>,
+        grad_theta: &mut [T],
+    ) -> f64 {
+        self.weighted((z, log_q), shares, out, grad_theta)
+    }
+}
+
+impl<N, E, T, H> KnownPrior<Encoder<E, T, H>, T> for Decoder<N, T>
+where
+    N: Network<T>,
+    E: Network<T>,
+    T: Scalar,
+    H: Head<T>,
+{
+    fn known(&self, q: &Encoder<E, T, H>) -> Result<(), Error> {
+        let remedy = "sample it: the estimators Reparameterization and StickingTheLanding do";
+        let of = "the divergence in closed form";
+        if self.prior.normal().0.is_empty() {
+            return Err(Error::option(of, format!("unknown for {:?}", self.prior.kind), remedy));
+        }
+        let said = vec![T::default(); q.network().outputs()];
+        let mut out = vec![0.0; q.latent()];
+        if self.latent() != q.latent() || q.head().divergence(&said, self.prior.normal(), &mut out)
+        {
+            return Ok(());
+        }
+        Err(Error::option(of, format!("unknown for a {} head", q.head().name()), remedy))
+    }
+    fn groups(&self, q: &Encoder<E, T, H>) -> usize {
         q.latent()
     }
-    fn n_terms(&self, _: &Encoder<E, T>) -> usize {
+    fn n_terms(&self, _: &Encoder<E, T, H>) -> usize {
         self.images.len()
     }
     fn likelihood_grad_batch(
@@ -461,21 +364,38 @@ impl<N: Network<T>, E: Network<T>, T: Scalar> KnownPrior<Encoder<E, T>, T> for D
     }
     fn divergences(
         &self,
-        q: &Encoder<E, T>,
-        kept: &<Encoder<E, T> as Reparameterized<T>>::Residuals,
+        q: &Encoder<E, T, H>,
+        kept: &<Encoder<E, T, H> as Reparameterized<T>>::Residuals,
         out: &mut [f64],
     ) {
-        q.divergences(kept, out);
+        q.divergences(kept, self.prior.normal(), out);
     }
     fn pull_back_with(
         &self,
-        q: &Encoder<E, T>,
-        (eps, kept): (&[T], &<Encoder<E, T> as Reparameterized<T>>::Residuals),
+        q: &Encoder<E, T, H>,
+        noise: (&[T], &<Encoder<E, T, H> as Reparameterized<T>>::Residuals),
         dz: &[T],
         weights: &[T],
+        grad_theta: &mut [T],
         grad_lambda: &mut [T],
     ) {
-        q.pull_back_with(eps, kept, dz, weights, grad_lambda);
+        let prior = (self.prior.normal(), weights);
+        let learned = self.prior.params.len();
+        if learned == 0 || grad_theta.is_empty() {
+            q.pull_back_with(noise, dz, prior, grad_lambda, &mut []);
+            return;
+        }
+        let from = grad_theta.len() - learned;
+        self.spare.lend(|Scratch { grads, .. }| {
+            if grads.is_empty() {
+                grads.push(Vec::new());
+            }
+            let dprior = &mut grads[0];
+            dprior.clear();
+            dprior.resize(learned, T::default());
+            q.pull_back_with(noise, dz, prior, grad_lambda, dprior);
+            self.prior.pull_back_normal(dprior, &mut grad_theta[from..]);
+        });
     }
 }
 

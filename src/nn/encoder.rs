@@ -6,20 +6,21 @@ use std::sync::{Arc, Mutex};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::likelihood::bounded;
-use super::panel::{Rows, Spare, from_panel, lock, summed};
+use super::head::{Head, MeanField};
+use super::panel::{Rows, Spare, from_panel, lock, summed, to_panel};
 use super::{Network, room};
+use crate::bijector::Support;
 use crate::data::Images;
 use crate::error::Error;
-use crate::family::{Family, Reparameterized, Smooth};
+use crate::family::{Family, LocalFamily, Reparameterized, Smooth};
 use crate::noise::fill_normal;
 use crate::pool::{each, threads};
 use crate::scalar::Scalar;
-use crate::special::LN_SQRT_2PI;
 
-/// `q_lambda(z) = prod_i N(z_i; mean_i, diag(sd_i^2))`, where `[mean_i | raw_i] = g_lambda(x_i)` and
-/// `ln sd_i^2 = 10 tanh(raw_i / 10)`: one network says for every image where its `z` is (amortized
-/// inference; Kingma and Welling 2014).
+/// `q_lambda(z) = prod_i q(z_i; y_i = g_lambda(x_i))`: one network says for every image where its `z`
+/// is (amortized inference; Kingma and Welling 2014). What it says is read by a [`Head`]: unless
+/// another is given, `N(mean_i, diag(sd_i^2))` with `y_i = [mean_i | raw_i]` and
+/// `ln sd_i^2 = 10 tanh(raw_i / 10)`.
 ///
 /// `lambda` is made of the weights of the network; every value is valid. `z` is `latent x rows`,
 /// image after image; with some rows shown `log q` is scaled by `n_data / rows`, as the
@@ -30,13 +31,17 @@ use crate::special::LN_SQRT_2PI;
 ///
 /// ```
 /// use std::sync::Arc;
-/// use elbo::{Family, data::digits, nn::{Activation, Encoder, Mlp}};
+/// use elbo::{Family, data::digits, nn::{Activation, Encoder, FullCovariance, Mlp}};
 /// let images = Arc::new(digits().0);
 /// let network = Mlp::<f32>::new(&[64, 32, 2 * 2], Activation::Tanh, 1)?;
 /// let encoder = Encoder::new(network, images.clone())?;
 /// assert_eq!((encoder.latent(), encoder.dim()), (2, 2 * 1797));
 /// let codes = encoder.encode(&images)?;
 /// assert_eq!(codes.mean.len(), 2 * 1797);
+/// // with a covariance of the two numbers of an image
+/// let network = Mlp::<f32>::new(&[64, 32, 5], Activation::Tanh, 1)?;
+/// let full = Encoder::with_head(network, images, FullCovariance)?;
+/// assert_eq!(full.latent(), 2);
 /// # Ok::<(), elbo::Error>(())
 /// ```
 #[derive(Serialize, Deserialize)]
@@ -44,8 +49,10 @@ use crate::special::LN_SQRT_2PI;
     serialize = "N: Serialize + Network<T>",
     deserialize = "N: Deserialize<'de> + Network<T>"
 ))]
-pub struct Encoder<N: Network<T>, T: Scalar = f32> {
+pub struct Encoder<N: Network<T>, T: Scalar = f32, H: Head<T> = MeanField> {
     network: N,
+    #[serde(skip)]
+    head: H,
     #[serde(skip)]
     images: Arc<Images>,
     #[serde(skip)]
@@ -54,16 +61,18 @@ pub struct Encoder<N: Network<T>, T: Scalar = f32> {
     spare: Spare<Activations<T, N::Tape>>,
 }
 
-impl<N: Network<T>, T: Scalar> fmt::Debug for Encoder<N, T> {
+impl<N: Network<T>, T: Scalar, H: Head<T>> fmt::Debug for Encoder<N, T, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Encoder({}, {} images)", self.network.describe(), self.images.len())
+        let (what, head) = (self.network.describe(), self.head.name());
+        write!(f, "Encoder({what}, {head}, {} images)", self.images.len())
     }
 }
 
-impl<N: Network<T> + Clone, T: Scalar> Clone for Encoder<N, T> {
+impl<N: Network<T> + Clone, T: Scalar, H: Head<T>> Clone for Encoder<N, T, H> {
     fn clone(&self) -> Self {
-        let (network, images) = (self.network.clone(), self.images.clone());
-        Encoder { network, images, rows: self.rows.clone(), spare: Spare::default() }
+        let (network, head) = (self.network.clone(), self.head.clone());
+        let (images, rows) = (self.images.clone(), self.rows.clone());
+        Encoder { network, head, images, rows, spare: Spare::default() }
     }
 }
 
@@ -84,13 +93,20 @@ struct Panel<T, Tape> {
     from: usize,
     columns: usize,
     x: Vec<T>,
-    /// Means, then raw numbers, which become the logarithms of the variances.
+    /// What the network says, and its gradient.
     y: Vec<T>,
-    /// The slope of the logarithm of the variance in the raw number, and the standard deviation.
-    slope: Vec<T>,
-    sd: Vec<T>,
-    dy: Vec<T>,
+    /// What it says of each image, one after another, and the gradient.
+    said: Vec<T>,
+    dsaid: Vec<T>,
     tape: Tape,
+}
+
+impl<T, Tape> Panel<T, Tape> {
+    /// What is said of each of its images, with the row.
+    fn each_said(&self, outputs: usize) -> impl Iterator<Item = (usize, &[T])> {
+        let rows = self.from..self.from + self.columns;
+        rows.zip(self.said.chunks_exact(outputs))
+    }
 }
 
 /// What the way forward keeps for the way back.
@@ -99,13 +115,24 @@ pub struct Activations<T, Tape> {
     panels: Vec<Mutex<Panel<T, Tape>>>,
     count: usize,
     grads: Mutex<Vec<Vec<T>>>,
+    /// Of the divergence of each latent number.
+    weights: Mutex<Vec<T>>,
 }
 
 impl<T, Tape> Default for Activations<T, Tape> {
     fn default() -> Self {
-        Activations { panels: Vec::new(), count: 0, grads: Mutex::default() }
+        Activations {
+            panels: Vec::new(),
+            count: 0,
+            grads: Mutex::default(),
+            weights: Mutex::default(),
+        }
     }
 }
+
+/// What a datum pays by itself on the way back: its number, what is said of it, and the gradient that
+/// is added to.
+type Own<'a, T> = dyn Fn(&[T], &mut [T]) + Sync + 'a;
 
 impl<N: Network<T>, T: Scalar> Encoder<N, T> {
     /// The network that reads an image, and the images.
@@ -114,6 +141,17 @@ impl<N: Network<T>, T: Scalar> Encoder<N, T> {
     /// A network whose inputs are not the pixels of an image, or whose outputs are not twice a
     /// number of latents of at least 1.
     pub fn new(network: N, images: Arc<Images>) -> Result<Encoder<N, T>, Error> {
+        Encoder::with_head(network, images, MeanField)
+    }
+}
+
+impl<N: Network<T>, T: Scalar, H: Head<T>> Encoder<N, T, H> {
+    /// The same with another head.
+    ///
+    /// # Errors
+    /// A network whose inputs are not the pixels of an image, or whose outputs are not those that the
+    /// head reads of a number of latents of at least 1.
+    pub fn with_head(network: N, images: Arc<Images>, head: H) -> Result<Encoder<N, T, H>, Error> {
         let what = format!("the input of the encoder ({})", network.describe());
         let image = format!("an image of {} x {} pixels", images.height(), images.width());
         Error::expect_len(&what, network.inputs(), &image, images.size())?;
@@ -122,23 +160,27 @@ impl<N: Network<T>, T: Scalar> Encoder<N, T> {
             let remedy = "the encoder needs at least one latent number an image";
             return Err(Error::option("the latent dimension", 0, remedy));
         }
-        if !outputs.is_multiple_of(2) {
-            let what = format!("the output of the encoder ({})", network.describe());
-            let twice = "a mean and a variance for each latent number";
-            Error::expect_len(&what, outputs, twice, outputs + 1)?;
-        }
+        let latent = latent(&head, outputs);
+        let what = format!("the output of the encoder ({})", network.describe());
+        let takes = format!("what the {} head reads of {latent} latent numbers", head.name());
+        Error::expect_len(&what, outputs, &takes, head.outputs(latent))?;
         let rows = Rows::all(&images);
-        Ok(Encoder { network, images, rows, spare: Spare::default() })
+        Ok(Encoder { network, head, images, rows, spare: Spare::default() })
     }
 
     /// How many latent numbers an image has.
     pub fn latent(&self) -> usize {
-        self.network.outputs() / 2
+        latent(&self.head, self.network.outputs())
     }
 
     /// The network.
     pub fn network(&self) -> &N {
         &self.network
+    }
+
+    /// What reads the network's numbers.
+    pub fn head(&self) -> &H {
+        &self.head
     }
 
     /// The images.
@@ -149,12 +191,12 @@ impl<N: Network<T>, T: Scalar> Encoder<N, T> {
     /// The same weights with other images.
     ///
     /// # Errors
-    /// As [`Encoder::new`].
-    pub fn with_images(&self, images: Arc<Images>) -> Result<Encoder<N, T>, Error>
+    /// As [`Encoder::with_head`].
+    pub fn with_images(&self, images: Arc<Images>) -> Result<Encoder<N, T, H>, Error>
     where
         N: Clone,
     {
-        Encoder::new(self.network.clone(), images)
+        Encoder::with_head(self.network.clone(), images, self.head.clone())
     }
 
     /// Means and standard deviations of `z` for each of the images, which may be others than those
@@ -163,21 +205,27 @@ impl<N: Network<T>, T: Scalar> Encoder<N, T> {
     /// # Errors
     /// Images of another size.
     pub fn encode(&self, images: &Images) -> Result<Encoding<T>, Error> {
-        let what = format!("the input of the encoder ({})", self.network.describe());
-        Error::expect_len(&what, self.network.inputs(), "an image", images.size())?;
-        Ok(self.codes(images, &Rows::all(images)))
-    }
-
-    fn codes(&self, images: &Images, rows: &Rows) -> Encoding<T> {
-        let (n, k) = (rows.len(images), self.latent());
+        let (n, k) = (images.len(), self.latent());
         let mut codes =
             Encoding { latent: k, mean: vec![T::default(); n * k], sd: vec![T::default(); n * k] };
-        self.each_panel(images, rows, |panel| {
-            let span = panel.from * k..(panel.from + panel.columns) * k;
-            from_panel(&panel.y, k, &mut codes.mean[span.clone()]);
-            from_panel(&panel.sd, k, &mut codes.sd[span]);
+        let said = self.said(images)?;
+        let each = codes.mean.chunks_exact_mut(k).zip(codes.sd.chunks_exact_mut(k));
+        for (said, (mean, sd)) in said.chunks_exact(self.network.outputs()).zip(each) {
+            self.head.moments(said, mean, sd);
+        }
+        Ok(codes)
+    }
+
+    /// What the network says of each of the images.
+    pub(super) fn said(&self, images: &Images) -> Result<Vec<T>, Error> {
+        let what = format!("the input of the encoder ({})", self.network.describe());
+        Error::expect_len(&what, self.network.inputs(), "an image", images.size())?;
+        let outputs = self.network.outputs();
+        let mut all = Vec::with_capacity(images.len() * outputs);
+        self.each_panel(images, &Rows::all(images), |panel| {
+            all.extend_from_slice(&panel.said[..panel.columns * outputs]);
         });
-        codes
+        Ok(all)
     }
 
     /// Sends the rows through the network, and looks at each panel in turn.
@@ -199,26 +247,21 @@ impl<N: Network<T>, T: Scalar> Encoder<N, T> {
         range: std::ops::Range<usize>,
         kept: &mut Activations<T, N::Tape>,
     ) {
-        let (k, most) = (self.latent(), self.network.panel().max(1));
+        let (outputs, most) = (self.network.outputs(), self.network.panel().max(1));
         kept.count = range.len().div_ceil(most);
         if kept.panels.len() < kept.count {
             kept.panels.resize_with(kept.count, Mutex::default);
         }
         let panels = &kept.panels;
         each(0..kept.count, &|i| {
-            let Panel { from, columns, x, y, slope, sd, tape, .. } = &mut *lock(&panels[i]);
+            let Panel { from, columns, x, y, said, tape, .. } = &mut *lock(&panels[i]);
             *from = range.start + i * most;
             *columns = most.min(range.end - *from);
             let x = room(x, *columns * self.network.inputs());
             rows.panel(images, *from, *columns, x);
-            let y = room(y, 2 * k * *columns);
+            let y = room(y, outputs * *columns);
             self.network.forward(x, *columns, y, tape);
-            let heads = k * *columns;
-            let (slope, sd) = (room(slope, heads), room(sd, heads));
-            for ((raw, slope), sd) in y[heads..].iter_mut().zip(slope).zip(sd) {
-                (*raw, *slope) = bounded(*raw);
-                *sd = (T::from_f64(0.5) * *raw).quick_exp();
-            }
+            from_panel(y, outputs, room(said, outputs * *columns));
         });
     }
 
@@ -226,89 +269,128 @@ impl<N: Network<T>, T: Scalar> Encoder<N, T> {
         self.rows.len(&self.images)
     }
 
-    /// The way back of `dz`, with what each mean and each log variance adds to its own gradient: a
-    /// function of the latent number, the mean and the standard deviation.
-    fn back(
+    /// Draws, with `log q` of each datum at each draw through `take(draw, row, log q)`.
+    fn draw(
         &self,
-        (eps, kept): (&[T], &Activations<T, N::Tape>),
-        dz: &[T],
-        draws: usize,
-        grad: &mut [T],
-        own: &(impl Fn(usize, T, T) -> (T, T) + Sync),
+        eps: &[T],
+        z: &mut [T],
+        kept: &mut Activations<T, N::Tape>,
+        mut take: impl FnMut(usize, usize, f64),
     ) {
-        let (rows, k, half) = (self.shown(), self.latent(), T::from_f64(0.5));
-        let grads = &mut *lock(&kept.grads);
-        summed(0..kept.count, grads, grad, &|i: usize, grad: &mut [T]| {
-            let Panel { from, columns, x, y, slope, sd, dy, tape } = &mut *lock(&kept.panels[i]);
-            let columns = *columns;
-            let heads = k * columns;
-            let dy = room(dy, 2 * heads);
-            let (means, raws) = dy.split_at_mut(heads);
-            means.fill(T::default());
-            raws.fill(T::default());
-            for s in 0..draws {
-                let first = (s * rows + *from) * k;
-                for j in 0..columns {
-                    for i in 0..k {
-                        let (at, here) = (first + j * k + i, i * columns + j);
-                        means[here] += dz[at];
-                        raws[here] += dz[at] * eps[at];
-                    }
-                }
-            }
-            for here in 0..heads {
-                let (in_mean, in_log_variance) = own(here / columns, y[here], sd[here]);
-                means[here] += in_mean;
-                raws[here] = (half * raws[here] * sd[here] + in_log_variance) * slope[here];
-            }
-            self.network.backward(x, columns, dy, &mut [], tape, grad);
-        });
-    }
-
-    /// `KL(q(z_k | x) || N(0, 1))` of each latent number, summed over all data.
-    pub(super) fn divergences(&self, kept: &Activations<T, N::Tape>, out: &mut [f64]) {
-        let (k, scale) = (self.latent(), self.rows.scale(&self.images));
-        out.fill(0.0);
+        let (rows, k, outputs) = (self.shown(), self.latent(), self.network.outputs());
+        self.forward(&self.images, &self.rows, 0..rows, kept);
         for panel in &kept.panels[..kept.count] {
             let panel = lock(panel);
-            let heads = k * panel.columns;
-            for here in 0..heads {
-                let (mean, log_variance) = (panel.y[here].to_f64(), panel.y[heads + here].to_f64());
-                let variance = panel.sd[here].to_f64().powi(2);
-                let term = 0.5 * (mean * mean + variance - 1.0 - log_variance);
-                out[here / panel.columns] += scale * term;
+            for s in 0..z.len() / (rows * k).max(1) {
+                for (row, said) in panel.each_said(outputs) {
+                    let at = (s * rows + row) * k;
+                    let log_q = self.head.transport(said, &eps[at..at + k], &mut z[at..at + k]);
+                    take(s, row, log_q);
+                }
             }
         }
     }
 
-    /// The way back of `dz` and of `-sum_k weights[k] KL_k`.
+    /// The way back of `dz` and of the `log q` of each draw and row, with what each datum adds by
+    /// itself.
+    fn back(
+        &self,
+        (eps, kept): (&[T], &Activations<T, N::Tape>),
+        dz: &[T],
+        dlog_q: &(impl Fn(usize, usize) -> T + Sync),
+        grad: &mut [T],
+        own: &Own<'_, T>,
+    ) {
+        let (rows, k, outputs) = (self.shown(), self.latent(), self.network.outputs());
+        let draws = dz.len() / (rows * k).max(1);
+        let grads = &mut *lock(&kept.grads);
+        summed(0..kept.count, grads, grad, &|i: usize, grad: &mut [T]| {
+            let Panel { from, columns, x, y, said, dsaid, tape } = &mut *lock(&kept.panels[i]);
+            let columns = *columns;
+            let said = &said[..columns * outputs];
+            let dsaid = room(dsaid, columns * outputs);
+            dsaid.fill(T::default());
+            for s in 0..draws {
+                let each = said.chunks_exact(outputs).zip(dsaid.chunks_exact_mut(outputs));
+                for (j, (said, dsaid)) in each.enumerate() {
+                    let at = (s * rows + *from + j) * k;
+                    let (eps, dz) = (&eps[at..at + k], &dz[at..at + k]);
+                    self.head.pull_back(said, eps, dz, dlog_q(s, *from + j), dsaid);
+                }
+            }
+            let each = said.chunks_exact(outputs).zip(dsaid.chunks_exact_mut(outputs));
+            each.for_each(|(said, dsaid)| own(said, dsaid));
+            let dy = room(y, columns * outputs);
+            to_panel(dsaid, outputs, dy);
+            self.network.backward(x, columns, dy, &mut [], tape, grad);
+        });
+    }
+
+    /// The divergence of each latent number from normals with these means and log variances, summed
+    /// over all data.
+    pub(super) fn divergences(
+        &self,
+        kept: &Activations<T, N::Tape>,
+        prior: (&[T], &[T]),
+        out: &mut [f64],
+    ) {
+        out.fill(0.0);
+        for panel in &kept.panels[..kept.count] {
+            for (_, said) in lock(panel).each_said(self.network.outputs()) {
+                self.head.divergence(said, prior, out);
+            }
+        }
+        let scale = self.rows.scale(&self.images);
+        out.iter_mut().for_each(|kl| *kl *= scale);
+    }
+
+    /// The way back of `dz` and of `-sum_k weights[k] KL_k`; the gradient of the latter in the means
+    /// and log variances of the prior is added to `dprior` unless it is empty.
     pub(super) fn pull_back_with(
         &self,
-        eps: &[T],
-        kept: &Activations<T, N::Tape>,
+        (eps, kept): (&[T], &Activations<T, N::Tape>),
         dz: &[T],
-        weights: &[T],
+        (prior, weights): ((&[T], &[T]), &[T]),
         grad: &mut [T],
+        dprior: &mut [T],
     ) {
         let scale = T::from_f64(self.rows.scale(&self.images));
-        let (one, half) = (T::from_f64(1.0), T::from_f64(0.5));
-        let draws = dz.len() / self.dim().max(1);
-        self.back((eps, kept), dz, draws, grad, &|k, mean, sd| {
-            let weight = scale * weights[k];
-            (-weight * mean, half * weight * (one - sd * sd))
+        let scaled = &mut *lock(&kept.weights);
+        scaled.clear();
+        scaled.extend(weights.iter().map(|&w| scale * w));
+        let weights = &scaled[..];
+        self.back((eps, kept), dz, &|_, _| T::default(), grad, &|said, dsaid| {
+            self.head.pull_back_divergence(said, prior, weights, dsaid, &mut []);
         });
+        if dprior.is_empty() {
+            return;
+        }
+        let outputs = self.network.outputs();
+        for panel in &kept.panels[..kept.count] {
+            let Panel { columns, said, dsaid, .. } = &mut *lock(panel);
+            for said in said[..*columns * outputs].chunks_exact(outputs) {
+                let spent = &mut dsaid[..outputs];
+                self.head.pull_back_divergence(said, prior, weights, spent, dprior);
+            }
+        }
     }
 }
 
-/// `log N(z; mean, sd^2)` from noise and the logarithm of the variance.
-fn log_density<T: Scalar>(eps: T, log_variance: T) -> f64 {
-    let eps = eps.to_f64();
-    -0.5 * (eps * eps + log_variance.to_f64()) - LN_SQRT_2PI
+/// The fewest latent numbers that these outputs may be of.
+fn latent<T: Scalar>(head: &impl Head<T>, outputs: usize) -> usize {
+    let mut latent = 1;
+    while head.outputs(latent) < outputs {
+        latent += 1;
+    }
+    latent
 }
 
-impl<N: Network<T>, T: Scalar> Family<T> for Encoder<N, T> {
+impl<N: Network<T>, T: Scalar, H: Head<T>> Family<T> for Encoder<N, T, H> {
     fn dim(&self) -> usize {
         self.latent() * self.shown()
+    }
+    fn support(&self, _: usize) -> Support {
+        self.head.support()
     }
     fn n_params(&self) -> usize {
         self.network.n_params()
@@ -326,14 +408,16 @@ impl<N: Network<T>, T: Scalar> Family<T> for Encoder<N, T> {
         self.network.swap_params(params);
     }
     fn sample(&self, rng: &mut dyn Rng, z: &mut [T]) {
-        let (d, k) = (self.dim().max(1), self.latent());
+        let k = self.latent();
+        let d = (k * self.shown()).max(1);
+        let mut eps = vec![T::default(); k];
         fill_normal(rng, z);
         self.each_panel(&self.images, &self.rows, |panel| {
-            let span = panel.from * k..(panel.from + panel.columns) * k;
             for z in z.chunks_exact_mut(d) {
-                for (at, z) in z[span.clone()].iter_mut().enumerate() {
-                    let here = at % k * panel.columns + at / k;
-                    *z = panel.y[here] + panel.sd[here] * *z;
+                for (row, said) in panel.each_said(self.network.outputs()) {
+                    let z = &mut z[row * k..(row + 1) * k];
+                    eps.copy_from_slice(z);
+                    self.head.transport(said, &eps, z);
                 }
             }
         });
@@ -344,30 +428,31 @@ impl<N: Network<T>, T: Scalar> Family<T> for Encoder<N, T> {
         out[0]
     }
     fn log_prob_batch(&self, z: &[T], out: &mut [f64]) {
-        let (d, k) = (self.dim().max(1), self.latent());
-        let scale = self.rows.scale(&self.images);
+        let k = self.latent();
+        let (d, scale) = ((k * self.shown()).max(1), self.rows.scale(&self.images));
         out.fill(0.0);
         self.each_panel(&self.images, &self.rows, |panel| {
-            let span = panel.from * k..(panel.from + panel.columns) * k;
             for (z, out) in z.chunks_exact(d).zip(out.iter_mut()) {
-                for (at, &z) in z[span.clone()].iter().enumerate() {
-                    let here = at % k * panel.columns + at / k;
-                    let eps = (z - panel.y[here]) / panel.sd[here];
-                    *out += scale * log_density(eps, panel.y[k * panel.columns + here]);
+                for (row, said) in panel.each_said(self.network.outputs()) {
+                    *out += scale * self.head.log_prob(said, &z[row * k..(row + 1) * k]);
                 }
             }
         });
     }
     fn entropy(&self) -> Option<f64> {
-        let (mut sum, k) = (0.0, self.latent());
+        let mut sum = Some(0.0);
         self.each_panel(&self.images, &self.rows, |panel| {
-            let log_variances = &panel.y[k * panel.columns..2 * k * panel.columns];
-            sum += log_variances.iter().map(|v| 0.5 * v.to_f64() + LN_SQRT_2PI + 0.5).sum::<f64>();
+            for (_, said) in panel.each_said(self.network.outputs()) {
+                sum = sum.and_then(|sum| Some(sum + self.head.entropy(said)?));
+            }
         });
-        Some(self.rows.scale(&self.images) * sum)
+        Some(self.rows.scale(&self.images) * sum?)
     }
     fn architecture(&self) -> String {
-        self.network.describe()
+        match self.head.name() {
+            "mean field" => self.network.describe(),
+            other => format!("{}, {other}", self.network.describe()),
+        }
     }
     fn subsample(&mut self, rows: &[usize]) {
         self.rows.show(&self.images, rows);
@@ -377,55 +462,60 @@ impl<N: Network<T>, T: Scalar> Family<T> for Encoder<N, T> {
     }
 }
 
-impl<N: Network<T>, T: Scalar> Reparameterized<T> for Encoder<N, T> {
+impl<N: Network<T>, T: Scalar, H: Head<T>> Reparameterized<T> for Encoder<N, T, H> {
     type Residuals = Activations<T, N::Tape>;
 
     fn transport(&self, eps: &[T], z: &mut [T], log_q: &mut [f64], kept: &mut Self::Residuals) {
-        let (rows, k) = (self.shown(), self.latent());
-        let scale = self.rows.scale(&self.images);
-        self.forward(&self.images, &self.rows, 0..rows, kept);
         log_q.fill(0.0);
-        for panel in &kept.panels[..kept.count] {
-            let panel = lock(panel);
-            let Panel { from, columns, y, sd, .. } = &*panel;
-            for (s, log_q) in log_q.iter_mut().enumerate() {
-                let first = (s * rows + from) * k;
-                let mut sum = 0.0;
-                for j in 0..*columns {
-                    for i in 0..k {
-                        let (at, here) = (first + j * k + i, i * columns + j);
-                        z[at] = y[here] + sd[here] * eps[at];
-                        sum += log_density(eps[at], y[k * columns + here]);
-                    }
-                }
-                *log_q += scale * sum;
-            }
-        }
+        self.draw(eps, z, kept, |s, _, log| log_q[s] += log);
+        let scale = self.rows.scale(&self.images);
+        log_q.iter_mut().for_each(|log_q| *log_q *= scale);
     }
 
     fn pull_back(&self, eps: &[T], kept: &Self::Residuals, dz: &[T], dlog_q: &[T], grad: &mut [T]) {
         let scale = T::from_f64(self.rows.scale(&self.images));
-        // log q(T(eps)) depends on lambda through the log variances only
-        let total: T = dlog_q.iter().copied().sum();
-        let each = T::from_f64(-0.5) * scale * total;
-        self.back((eps, kept), dz, dlog_q.len(), grad, &|_, _, _| (T::default(), each));
+        self.back((eps, kept), dz, &|s, _| scale * dlog_q[s], grad, &|_, _| {});
     }
 }
 
-impl<N: Network<T>, T: Scalar> Smooth<T> for Encoder<N, T> {
-    fn log_prob_grad(&self, eps: &[T], kept: &Self::Residuals, _z: &[T], grad: &mut [T]) {
+impl<N: Network<T>, T: Scalar, H: Head<T>> LocalFamily<T> for Encoder<N, T, H> {
+    fn transport_each(
+        &self,
+        eps: &[T],
+        z: &mut [T],
+        log_q: &mut [f64],
+        kept: &mut Self::Residuals,
+    ) {
+        let rows = self.shown();
+        self.draw(eps, z, kept, |s, row, log| log_q[s * rows + row] = log);
+    }
+
+    fn pull_back_each(
+        &self,
+        eps: &[T],
+        kept: &Self::Residuals,
+        dz: &[T],
+        dlog_q: &[T],
+        grad: &mut [T],
+    ) {
+        let (rows, scale) = (self.shown(), T::from_f64(self.rows.scale(&self.images)));
+        self.back((eps, kept), dz, &|s, row| scale * dlog_q[s * rows + row], grad, &|_, _| {});
+    }
+}
+
+impl<N: Network<T>, T: Scalar, H: Head<T>> Smooth<T> for Encoder<N, T, H> {
+    fn log_prob_grad(&self, eps: &[T], kept: &Self::Residuals, z: &[T], grad: &mut [T]) {
         let (rows, k) = (self.shown(), self.latent());
         let scale = T::from_f64(self.rows.scale(&self.images));
-        let draws = grad.len() / (rows * k).max(1);
         for panel in &kept.panels[..kept.count] {
             let panel = lock(panel);
-            for s in 0..draws {
-                let first = (s * rows + panel.from) * k;
-                for j in 0..panel.columns {
-                    for i in 0..k {
-                        let at = first + j * k + i;
-                        grad[at] = -scale * eps[at] / panel.sd[i * panel.columns + j];
-                    }
+            for s in 0..grad.len() / (rows * k).max(1) {
+                for (row, said) in panel.each_said(self.network.outputs()) {
+                    let at = (s * rows + row) * k;
+                    let here = at..at + k;
+                    let grad = &mut grad[here.clone()];
+                    self.head.log_prob_grad(said, &eps[here.clone()], &z[here], grad);
+                    grad.iter_mut().for_each(|g| *g *= scale);
                 }
             }
         }

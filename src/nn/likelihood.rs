@@ -98,8 +98,8 @@ impl Likelihood {
     }
 
     /// Adds the log likelihood of each of the `values.len()` images in the panel `x` to `values`,
-    /// unless that is empty; replaces `y` by `weight` times its gradient, and returns that in the raw
-    /// number of a learned variance. `levels` of a pixel where there are any.
+    /// unless that is empty; replaces `y` by `weight` times its gradient, and adds that in the raw
+    /// number of a learned variance to `raws`, column by column. `levels` of a pixel where there are any.
     pub(super) fn evaluate<T: Scalar>(
         &self,
         (x, y): (&[T], &mut [T]),
@@ -107,7 +107,8 @@ impl Likelihood {
         (raw, levels): (Option<T>, usize),
         weight: T,
         values: &mut [f64],
-    ) -> T {
+        raws: &mut [T],
+    ) {
         match self {
             Likelihood::Bernoulli if values.is_empty() => {
                 dispatch(Logistic::<T, false> { x, y, weight, values, columns });
@@ -123,11 +124,10 @@ impl Likelihood {
                     _ => (T::default(), T::default()),
                 };
                 let each = (*noise == Noise::PerPixel).then_some(());
-                let sum = dispatch(Normal { x, y, weight, values, columns, log_variance, each });
-                return sum * slope;
+                let weights = (weight, weight * slope);
+                dispatch(Normal { x, y, weights, values, columns, log_variance, raws, each });
             }
         }
-        T::default()
     }
 
     /// Replaces what the network says by the mean of the pixels, image after image.
@@ -187,24 +187,26 @@ impl<T: Scalar, const VALUES: bool> WithSimd for Logistic<'_, T, VALUES> {
 struct Normal<'a, T> {
     x: &'a [T],
     y: &'a mut [T],
-    weight: T,
+    /// That of `y`, and times the slope of a learned log variance.
+    weights: (T, T),
     values: &'a mut [f64],
     columns: usize,
     log_variance: T,
+    /// Gradients in the raw number of a learned log variance; empty where there is none.
+    raws: &'a mut [T],
     /// Whether the second half of `y` has variances of its own.
     each: Option<()>,
 }
 
 impl<T: Scalar> WithSimd for Normal<'_, T> {
-    type Output = T;
+    type Output = ();
 
-    /// Returns the gradient in `ln sigma^2`, where that is the same for all.
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> T {
-        let Normal { x, y, weight, values, columns, log_variance, each } = self;
+    fn with_simd<S: Simd>(self, _: S) {
+        let Normal { x, y, weights, values, columns, log_variance, raws, each } = self;
+        let (weight, steep) = weights;
         let (half, one, constant) = (T::from_f64(0.5), T::from_f64(1.0), T::from_f64(LN_SQRT_2PI));
         let (means, others) = y.split_at_mut(x.len());
-        let mut sum = T::default();
         let precision = (-log_variance).quick_exp();
         for (p, (x, y)) in x.chunks_exact(columns).zip(means.chunks_exact_mut(columns)).enumerate()
         {
@@ -221,14 +223,16 @@ impl<T: Scalar> WithSimd for Normal<'_, T> {
                     *value -= (half * (square + log_variance) + constant).to_f64();
                 }
                 y[j] = weight * off * precision;
-                let up = weight * half * (square - one) * slope;
                 match &mut raw {
-                    Some(raw) => raw[j] = up,
-                    None => sum += up,
+                    Some(raw) => raw[j] = weight * half * (square - one) * slope,
+                    None => {
+                        if let Some(sum) = raws.get_mut(j) {
+                            *sum += steep * half * (square - one);
+                        }
+                    }
                 }
             }
         }
-        sum
     }
 }
 

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use super::encoder::{Encoder, Encoding};
+use super::head::{Head, MeanField, log_normal, normal_divergence};
+use super::prior::LogSum;
 use super::{Decoder, FixedDecoder, Network};
 use crate::ascent::GradientAscent;
+use crate::bijector::Support;
 use crate::data::Images;
 use crate::diagnostics::Estimate;
 use crate::error::Error;
@@ -36,19 +39,19 @@ use crate::stop::Stop;
 /// # Ok::<(), elbo::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Vae<'a, D: Network<T>, E: Network<T>, T: Scalar = f32> {
+pub struct Vae<'a, D: Network<T>, E: Network<T>, T: Scalar = f32, H: Head<T> = MeanField> {
     /// Makes images of `z`.
     pub decoder: &'a Decoder<D, T>,
     /// Says where the `z` of an image is.
-    pub encoder: &'a Encoder<E, T>,
+    pub encoder: &'a Encoder<E, T, H>,
 }
 
-impl<D: Network<T>, E: Network<T>, T: Scalar> Clone for Vae<'_, D, E, T> {
+impl<D: Network<T>, E: Network<T>, T: Scalar, H: Head<T>> Clone for Vae<'_, D, E, T, H> {
     fn clone(&self) -> Self {
         *self
     }
 }
-impl<D: Network<T>, E: Network<T>, T: Scalar> Copy for Vae<'_, D, E, T> {}
+impl<D: Network<T>, E: Network<T>, T: Scalar, H: Head<T>> Copy for Vae<'_, D, E, T, H> {}
 
 /// How well images are explained, in nats an image.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,7 +60,8 @@ pub struct Evaluation {
     pub elbo: Estimate,
     /// `E_q[log p(x | z)]`
     pub reconstruction: Estimate,
-    /// `KL(q(z_k | x) || p(z_k))` of each latent number, the mean over images.
+    /// `KL(q(z_k | x) || p(z_k))` of each latent number, the mean over images; one number for all of
+    /// them, from the draws, where the divergence has no closed form.
     pub kl: Vec<f64>,
     /// `E log (1/K) sum_k p(x, z_k) / q(z_k | x)`, the importance-weighted bound (Burda, Grosse and
     /// Salakhutdinov 2016), at least as high as the ELBO and no higher than the evidence.
@@ -77,7 +81,7 @@ impl Evaluation {
 /// Grosse and Salakhutdinov 2016).
 pub const ACTIVE: f64 = 0.01;
 
-impl<D: Network<T>, E: Network<T>, T: Scalar> Vae<'_, D, E, T> {
+impl<D: Network<T>, E: Network<T>, T: Scalar, H: Head<T>> Vae<'_, D, E, T, H> {
     fn check(&self) -> Result<(), Error> {
         let (decoder, encoder) = (self.decoder.latent(), self.encoder.latent());
         Error::expect_len("a point of the decoder", decoder, "one of the encoder", encoder)
@@ -106,7 +110,7 @@ impl<D: Network<T>, E: Network<T>, T: Scalar> Vae<'_, D, E, T> {
     /// None that these parts can cause.
     pub fn generate(&self, count: usize, seed: u64) -> Result<Vec<T>, Error> {
         let mut z = vec![T::default(); count * self.decoder.latent()];
-        fill_normal(&mut stream(seed, Purpose::Report, 1 << 32), &mut z);
+        self.decoder.sample_prior(&mut stream(seed, Purpose::Report, 1 << 32), &mut z);
         self.decoder.mean(&z)
     }
 
@@ -158,7 +162,7 @@ impl<D: Network<T>, E: Network<T>, T: Scalar> Vae<'_, D, E, T> {
     /// 2018).
     ///
     /// # Errors
-    /// As [`Vae::evaluate`].
+    /// As [`Vae::evaluate`], and latent numbers that do not live on the whole line.
     pub fn refine(
         &self,
         images: &Arc<Images>,
@@ -169,6 +173,10 @@ impl<D: Network<T>, E: Network<T>, T: Scalar> Vae<'_, D, E, T> {
         D: Clone,
     {
         self.check()?;
+        if self.encoder.head().support() != Support::Real {
+            let remedy = "refine takes latent numbers on the whole line";
+            return Err(Error::option("the head", self.encoder.head().name(), remedy));
+        }
         let Encoding { latent, mean, sd } = self.encode(images)?;
         let model = FixedDecoder::new(self.decoder.with_images(images.clone())?);
         let q = MeanFieldGaussian::new(mean, &sd)?;
@@ -190,11 +198,17 @@ impl<D: Network<T>, E: Network<T>, T: Scalar> Vae<'_, D, E, T> {
     /// decoder and an encoder that do not fit.
     pub fn evaluate(&self, images: &Images, draws: usize, seed: u64) -> Result<Evaluation, Error> {
         self.check()?;
-        self.evaluate_at(images, &self.encode(images)?, draws, seed)
+        let (head, said) = (self.encoder.head(), self.encoder.said(images)?);
+        let outputs = said.len() / images.len();
+        let of = |i: usize| &said[i * outputs..(i + 1) * outputs];
+        let transport = |i: usize, eps: &[T], z: &mut [T]| head.transport(of(i), eps, z);
+        let normal = self.decoder.learned_prior().normal();
+        let divergence = |i: usize, out: &mut [f64]| head.divergence(of(i), normal, out);
+        self.evaluate_with(images, transport, divergence, (draws, seed))
     }
 
-    /// [`Vae::evaluate`] with other means and standard deviations than the encoder's, from the same
-    /// noise where the seed is the same.
+    /// [`Vae::evaluate`] with means and standard deviations of normals in place of what the encoder
+    /// says, from the same noise where the seed is the same.
     ///
     /// # Errors
     /// As [`Vae::evaluate`], and an encoding of other images or with a spread that is none.
@@ -205,43 +219,83 @@ impl<D: Network<T>, E: Network<T>, T: Scalar> Vae<'_, D, E, T> {
         draws: usize,
         seed: u64,
     ) -> Result<Evaluation, Error> {
+        self.check()?;
+        let Encoding { latent, mean, sd } = encoding;
+        encoding.check(images.len(), self.decoder.latent())?;
+        let k = *latent;
+        let of =
+            |i: usize| mean[i * k..][..k].iter().copied().zip(sd[i * k..][..k].iter().copied());
+        let transport = |i: usize, eps: &[T], z: &mut [T]| {
+            let mut log_q = 0.0;
+            for ((z, &eps), (mean, sd)) in z.iter_mut().zip(eps).zip(of(i)) {
+                *z = mean + sd * eps;
+                log_q += log_normal(eps.to_f64(), 2.0 * sd.to_f64().ln());
+            }
+            log_q
+        };
+        let prior = self.decoder.learned_prior().normal();
+        let divergence = |i: usize, out: &mut [f64]| {
+            let each = out.iter_mut().zip(of(i)).zip(prior.0.iter().zip(prior.1));
+            for ((out, (mean, sd)), (&m, &log_v)) in each {
+                let (mean, sd, m) = (mean.to_f64(), sd.to_f64(), m.to_f64());
+                *out += normal_divergence((mean, sd * sd, 2.0 * sd.ln()), (m, log_v.to_f64()));
+            }
+            true
+        };
+        self.evaluate_with(images, transport, divergence, (draws, seed))
+    }
+
+    /// From how `z` of an image is drawn, with its `log q`, and how the divergence of each latent
+    /// number is known, if it is.
+    fn evaluate_with(
+        &self,
+        images: &Images,
+        transport: impl Fn(usize, &[T], &mut [T]) -> f64,
+        divergence: impl Fn(usize, &mut [f64]) -> bool,
+        (draws, seed): (usize, u64),
+    ) -> Result<Evaluation, Error> {
         self.decoder.likelihood().check(images)?;
         if draws == 0 {
             return Err(Error::option("draws", 0, "an estimate needs at least one draw"));
         }
-        let Encoding { latent, mean, sd } = encoding;
-        let (n, latent) = (images.len(), *latent);
-        encoding.check(n, self.decoder.latent())?;
+        let (n, latent) = (images.len(), self.decoder.latent());
+        let prior = self.decoder.learned_prior();
         let mut kl = vec![0.0; latent];
         let mut kls = vec![0.0; n];
-        for (at, (mean, sd)) in mean.iter().zip(sd).enumerate() {
-            let (mean, sd) = (mean.to_f64(), sd.to_f64());
-            let here = 0.5 * (mean * mean + sd * sd - 1.0) - sd.ln();
-            kl[at % latent] += here / n as f64;
-            kls[at / latent] += here;
-        }
-        let log_sds: Vec<f64> =
-            sd.chunks_exact(latent).map(|sd| sd.iter().map(|s| s.to_f64().ln()).sum()).collect();
-        let (mut fit, mut weights) = (vec![0.0; n], vec![LogMean::default(); n]);
-        let (mut z, mut here) = (vec![T::default(); n * latent], vec![0.0; n]);
+        let closed = !prior.normal().0.is_empty() && {
+            let mut here = vec![0.0; latent];
+            kls.iter_mut().enumerate().all(|(i, total)| {
+                here.fill(0.0);
+                let known = divergence(i, &mut here);
+                *total = here.iter().sum();
+                kl.iter_mut().zip(&here).for_each(|(kl, here)| *kl += here / n as f64);
+                known
+            })
+        };
+        let (mut fit, mut weights) = (vec![0.0; n], vec![LogSum::default(); n]);
+        let (mut eps, mut z) = (vec![T::default(); n * latent], vec![T::default(); n * latent]);
+        let (mut apart, mut likelihoods) = (vec![0.0; n], vec![0.0; n]);
         for s in 0..draws {
-            fill_normal(&mut stream(seed, Purpose::Report, s as u64), &mut z);
-            here.fill(0.0);
-            for ((at, z), (&mean, &sd)) in z.iter_mut().enumerate().zip(mean.iter().zip(sd)) {
-                let eps = z.to_f64();
-                *z = mean + sd * *z;
-                // log p(z) - log q(z), but for the standard deviations
-                here[at / latent] += 0.5 * (eps * eps - z.to_f64() * z.to_f64());
+            fill_normal(&mut stream(seed, Purpose::Report, s as u64), &mut eps);
+            let each = eps.chunks_exact(latent).zip(z.chunks_exact_mut(latent));
+            for (i, (eps, z)) in each.enumerate() {
+                apart[i] = transport(i, eps, z) - prior.log_density(z);
             }
-            let mut likelihoods = vec![0.0; n];
             self.decoder.log_likelihoods(images, &z, &mut likelihoods);
             for i in 0..n {
                 fit[i] += likelihoods[i] / draws as f64;
-                weights[i].add(likelihoods[i] + here[i] + log_sds[i]);
+                weights[i].add(likelihoods[i] - apart[i]);
+                if !closed {
+                    kls[i] += apart[i] / draws as f64;
+                }
             }
         }
+        if !closed {
+            kl = vec![kls.iter().sum::<f64>() / n as f64];
+        }
         let elbos: Vec<f64> = fit.iter().zip(&kls).map(|(fit, kl)| fit - kl).collect();
-        let bounds: Vec<f64> = weights.iter().map(|w| w.value(draws)).collect();
+        let bounds: Vec<f64> =
+            weights.iter().map(|sum| sum.value() - (draws as f64).ln()).collect();
         Ok(Evaluation {
             elbo: Estimate::mean(&elbos),
             reconstruction: Estimate::mean(&fit),
@@ -249,33 +303,5 @@ impl<D: Network<T>, E: Network<T>, T: Scalar> Vae<'_, D, E, T> {
             bound: Estimate::mean(&bounds),
             draws,
         })
-    }
-}
-
-/// The logarithm of a mean of exponentials, number by number.
-#[derive(Clone, Copy)]
-struct LogMean {
-    top: f64,
-    sum: f64,
-}
-
-impl Default for LogMean {
-    fn default() -> Self {
-        LogMean { top: f64::NEG_INFINITY, sum: 0.0 }
-    }
-}
-
-impl LogMean {
-    fn add(&mut self, log: f64) {
-        if log > self.top {
-            self.sum = self.sum * (self.top - log).exp() + 1.0;
-            self.top = log;
-        } else {
-            self.sum += (log - self.top).exp();
-        }
-    }
-
-    fn value(&self, n: usize) -> f64 {
-        self.top + (self.sum / n as f64).ln()
     }
 }

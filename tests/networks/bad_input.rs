@@ -37,7 +37,7 @@ fn widths_that_do_not_chain_are_named() {
     );
     assert_eq!(
         message(Encoder::new(mlp(&[6, 5, 3]), images.clone())),
-        "E03 the output of the encoder (6-5-3 tanh) has 3 values but a mean and a variance for each latent number has 4; make them agree"
+        "E03 the output of the encoder (6-5-3 tanh) has 3 values but what the mean field head reads of 2 latent numbers has 4; make them agree"
     );
     assert_eq!(
         message(Decoder::new(mlp(&[2, 5, 7]), images.clone(), Likelihood::Bernoulli)),

@@ -11,16 +11,22 @@ mod burn;
 mod collapse;
 mod decoder;
 mod encoder;
+mod heads;
 mod mlp;
 mod objective;
+mod priors;
 mod threads;
 mod vae;
+mod weighted;
 
 use std::sync::Arc;
 
 use elbo::data::Images;
 use elbo::nn::{Activation, Decoder, Encoder, Likelihood, Mlp};
 use elbo::{Purpose, noise::fill_normal, stream};
+
+/// A model and a family.
+pub type Both = (Decoder<Mlp<f64>, f64>, Encoder<Mlp<f64>, f64>);
 
 /// Standard normals.
 pub fn normals(n: usize, index: u64) -> Vec<f64> {
