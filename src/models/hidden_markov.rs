@@ -8,6 +8,7 @@ mod densities;
 mod emission;
 mod kernel;
 mod logs;
+mod mode;
 mod moves;
 mod parameters;
 mod posterior;
@@ -36,6 +37,7 @@ use crate::model::Model;
 use crate::models::discrete_mixture::Column;
 use crate::space::Space;
 use crate::triangle;
+use belief::Belief;
 use chain::Chain;
 use densities::{Densities, Form};
 use parameters::Parameters;
@@ -59,8 +61,8 @@ use start::Starts;
 ///
 /// A probability that is 0 stays 0 ([`HiddenMarkov::with_parameters`]); others stay at 1e-10 or
 /// above. The coordinates of Gaussian states are free of units. [`HiddenMarkov::fit`] climbs from
-/// several starts and keeps the best, and [`HiddenMarkov::bayesian`] is the same model with a posterior
-/// for its parameters too.
+/// several starts and keeps the best; under a prior ([`HiddenMarkov::with_prior`]) no state can
+/// collapse, and [`HiddenMarkov::bayesian`] is the same model with a posterior for its parameters too.
 ///
 /// ```
 /// use elbo::data::Observations;
@@ -86,6 +88,7 @@ pub struct HiddenMarkov {
     /// What rows have in every state.
     base: f64,
     starts: Starts,
+    prior: Option<Belief>,
 }
 
 impl HiddenMarkov {
@@ -115,8 +118,9 @@ impl HiddenMarkov {
         let densities = Densities::new(form.clone(), states);
         let parameters = Parameters::new(states, form, centre, unit);
         let chain = Chain::new(states);
+        let prior = None;
         let model =
-            HiddenMarkov { sequences, emission, parameters, chain, densities, base, starts };
+            HiddenMarkov { sequences, emission, parameters, chain, densities, base, starts, prior };
         model.started_at(0, 0)
     }
 
@@ -315,7 +319,7 @@ impl Model for HiddenMarkov {
             let first = range.start;
             weight * log_joint(&self.chain, &self.densities, rows, first, &z[range])
         };
-        self.sequences.ranges().map(one).sum::<f64>() + self.base
+        self.sequences.ranges().map(one).sum::<f64>() + self.base + self.log_prior()
     }
     fn n_theta(&self) -> usize {
         self.parameters.theta.len()

@@ -79,7 +79,7 @@ impl Belief {
     }
 
     /// Block `b` of state `k`: worth, mean and precision.
-    fn block(&self, k: usize, b: usize) -> (f64, &[f64], Wishart<'_>) {
+    pub(super) fn block(&self, k: usize, b: usize) -> (f64, &[f64], Wishart<'_>) {
         let (blocks, dim) = self.form.blocks();
         let (at, len) = (k * blocks + b, triangle::len(dim));
         let mean = &self.mean[at * dim..(at + 1) * dim];
@@ -332,17 +332,31 @@ impl Belief {
         let (d, len, n) = (blocks * dim, triangle::len(dim), self.form.values());
         for (k, b) in self.blocks() {
             let (means, factors) = states[k * n..(k + 1) * n].split_at(d);
-            let (worth, mean, precision) = self.block(k, b);
             let factor = &factors[b * len..(b + 1) * len];
-            sum += precision.log_density(factor);
+            sum += self.log_density_of_block((k, b), &means[b..b + dim], factor);
             if sum == f64::NEG_INFINITY {
                 return sum;
             }
-            let at = Wishart { dim, degrees: f64::NAN, root: factor };
-            sum += dim as f64 * (0.5 * worth.ln() - LN_SQRT_2PI) - triangle::log_det(factor);
-            sum -= 0.5 * worth * square(&at, &means[b..b + dim], mean);
         }
         sum
+    }
+
+    /// That of the mean and the Cholesky factor of the covariance of block `b` of state `k`.
+    pub(super) fn log_density_of_block(
+        &self,
+        (k, b): (usize, usize),
+        means: &[f64],
+        factor: &[f64],
+    ) -> f64 {
+        let (worth, mean, precision) = self.block(k, b);
+        let own = precision.log_density(factor);
+        if own == f64::NEG_INFINITY {
+            return own;
+        }
+        let dim = precision.dim;
+        let at = Wishart { dim, degrees: f64::NAN, root: factor };
+        let peak = dim as f64 * (0.5 * worth.ln() - LN_SQRT_2PI) - triangle::log_det(factor);
+        own + peak - 0.5 * worth * square(&at, means, mean)
     }
 
     /// Probabilities and values of a point, where one state has probability 1.

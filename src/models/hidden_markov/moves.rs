@@ -18,7 +18,7 @@ impl Conjugate<States> for HiddenMarkov {
             return Err(Error::option("rate of NaturalStep", rate, remedy));
         }
         q.replace(&self.sequences, &self.chain, &self.densities)?;
-        Ok(q.sums.log_normalizer + self.base)
+        Ok(q.sums.log_normalizer + self.base + self.log_prior())
     }
 }
 
@@ -30,12 +30,13 @@ impl Maximize<States> for HiddenMarkov {
         }
         let empty = (0..self.len()).find(|&k| q.expected_count(k) < EMPTY).map(Lost::Emptied);
         let done = match empty {
-            Some(lost) => Err(lost),
-            None => self.parameters.maximize(&q.sums),
+            Some(lost) if self.prior.is_none() => Err(lost),
+            _ => self.parameters.maximize(&q.sums, self.prior.as_ref()),
         };
         done.map_err(|lost| self.lost(q, lost))?;
         self.settle();
-        Ok(q.sums.expected_log_joint(&self.chain, &self.densities) + q.entropy + self.base)
+        let rows = q.sums.expected_log_joint(&self.chain, &self.densities);
+        Ok(rows + q.entropy + self.base + self.log_prior())
     }
 }
 
@@ -65,7 +66,7 @@ impl HiddenMarkov {
             n => format!("its {n} rows are {}{more}", shown.join(", ")),
         };
         let reason = format!(
-            "state {k} {what} ({members}); take fewer states, or another start, or `.bayesian()`, under whose prior that cannot be"
+            "state {k} {what} ({members}); take a prior, under which that cannot be, `.with_prior(Prior::weak(&model))`, or fewer states, or another start, or `.bayesian()`"
         );
         Error::Ascent { block: "MStep".to_string(), reason }
     }

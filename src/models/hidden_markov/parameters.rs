@@ -1,8 +1,10 @@
 //! `Parameters`: initial and transition probabilities, what the rows look like, and the flat `theta`
 //! they stand for.
 
+use super::belief::Belief;
 use super::chain::Chain;
 use super::densities::{Densities, Form};
+use super::mode::extra;
 use super::sums::Sums;
 use crate::scratch::with_buffer;
 use crate::triangle;
@@ -230,8 +232,8 @@ impl Parameters {
         densities.fill_up();
     }
 
-    /// Sets the coordinates to their best values.
-    pub(super) fn maximize(&mut self, sums: &Sums) -> Result<(), Lost> {
+    /// Sets the coordinates to their best values, under a prior if there is one.
+    pub(super) fn maximize(&mut self, sums: &Sums, prior: Option<&Belief>) -> Result<(), Lost> {
         let k = self.k;
         with_buffer(k, |counts| {
             for at in 0..=k {
@@ -239,7 +241,8 @@ impl Parameters {
                     0 => &sums.first[..],
                     i => &sums.steps[(i - 1) * k..i * k],
                 };
-                counts.copy_from_slice(from);
+                let worth = prior.map_or(0.0, |p| p.concentration[at * k] - 1.0);
+                counts.iter_mut().zip(from).for_each(|(n, from)| *n = from + worth);
                 let place = at * k..(at + 1) * k;
                 let allowed = &self.allowed[place.clone()];
                 // a state that is never left keeps its row
@@ -251,12 +254,18 @@ impl Parameters {
             }
         });
         let form = std::mem::replace(&mut self.form, Form::Full(0));
-        let done = (0..k).try_for_each(|c| self.maximize_state(&form, c, sums));
+        let done = (0..k).try_for_each(|c| self.maximize_state(&form, c, sums, prior));
         self.form = form;
         done
     }
 
-    fn maximize_state(&mut self, form: &Form, c: usize, sums: &Sums) -> Result<(), Lost> {
+    fn maximize_state(
+        &mut self,
+        form: &Form,
+        c: usize,
+        sums: &Sums,
+        prior: Option<&Belief>,
+    ) -> Result<(), Lost> {
         let free = form.free();
         let from = self.k + self.k * self.k + c * free;
         let (centre, unit) = (&self.centre, &self.unit);
@@ -267,16 +276,33 @@ impl Parameters {
                     *out = sums.row(f, c);
                 }
                 for (kind, place) in layout.kinds() {
-                    let statistics = &statistics[place.features(&*kind)];
-                    kind.best(statistics, &mut theta[place.free(&*kind)]);
+                    let features = place.features(&*kind);
+                    if let Some(prior) = prior {
+                        let own = &prior.own(c)[features.clone()];
+                        let each = statistics[features.clone()].iter_mut().zip(own).enumerate();
+                        each.for_each(|(at, (sum, own))| *sum += own - kind.less(at));
+                    }
+                    kind.best(&statistics[features], &mut theta[place.free(&*kind)]);
                 }
                 Ok(())
             }),
             Form::Diagonal(d) => {
                 for j in 0..*d {
                     let (n, first) = (sums.row(j, c), sums.row(d + j, c));
-                    let step = first / n;
-                    let variance = sums.row(2 * d + j, c) / n - step * step;
+                    let second = sums.row(2 * d + j, c);
+                    let (step, variance) = match prior {
+                        None => (first / n, second / n - (first / n) * (first / n)),
+                        Some(prior) => {
+                            let (pull, centre, before) = prior.block(c, j);
+                            let off = centre[0] - sums.reference(j, c);
+                            let step = (first + pull * off) / (n + pull);
+                            let scatter = second
+                                + (n * step - 2.0 * first) * step
+                                + pull * (off - step) * (off - step);
+                            let scale = before.root[0] * before.root[0];
+                            (step, (scatter + scale) / (n + extra(1, before.degrees)))
+                        }
+                    };
                     if is_nothing(variance / (unit[j] * unit[j])) {
                         return Err(Lost::Collapsed(c, j));
                     }
@@ -286,13 +312,30 @@ impl Parameters {
                 Ok(())
             }
             Form::Full(d) => with_buffer(triangle::len(*d), |l| {
-                let n = sums.row(0, c);
-                let step = |j: usize| sums.row(1 + j, c) / n;
+                let (n, before) = (sums.row(0, c), prior.map(|prior| prior.block(c, 0)));
+                let first = |j: usize| sums.row(1 + j, c);
+                let off = |j: usize| before.map_or(0.0, |(_, m, _)| m[j] - sums.reference(j, c));
+                let pull = before.map_or(0.0, |(pull, _, _)| pull);
+                let step = |j: usize| match before {
+                    None => first(j) / n,
+                    Some(_) => (first(j) + pull * off(j)) / (n + pull),
+                };
                 for i in 0..*d {
                     theta[i] = (sums.reference(i, c) + step(i) - centre[i]) / unit[i];
                     for j in 0..=i {
                         let at = triangle::len(i) + j;
-                        l[at] = sums.row(1 + d + at, c) / n - step(i) * step(j);
+                        let second = sums.row(1 + d + at, c);
+                        l[at] = match before {
+                            None => second / n - step(i) * step(j),
+                            Some((_, _, wishart)) => {
+                                let (a, b) = (step(i), step(j));
+                                let scatter = second - first(i) * b - a * first(j) + n * a * b;
+                                let shift = pull * (off(i) - a) * (off(j) - b);
+                                let row = |i: usize| &wishart.root[triangle::len(i)..];
+                                let scale = triangle::dot(&row(i)[..=j], &row(j)[..=j]);
+                                (scatter + shift + scale) / (n + extra(*d, wishart.degrees))
+                            }
+                        };
                     }
                 }
                 triangle::factorize(l);

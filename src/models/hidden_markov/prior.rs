@@ -5,6 +5,7 @@ use nalgebra::DMatrix;
 use super::HiddenMarkov;
 use super::belief::Belief;
 use super::densities::Form;
+use crate::data::Observations;
 use crate::error::Error;
 use crate::models::discrete_mixture::Column;
 use crate::triangle;
@@ -146,21 +147,8 @@ pub(super) fn default_belief(model: &HiddenMarkov) -> Result<Belief, Error> {
     let state = match &model.parameters.form {
         Form::Discrete(_) => StatePrior::Columns { probabilities: 1.0, rates: (1.0, 1.0) },
         _ => {
-            let (mean, mut scale, mut total) = (rows.mean(), vec![0.0; d * d], 0.0);
-            for (n, row) in rows.rows().enumerate() {
-                if row.iter().any(|x| x.is_nan()) {
-                    continue;
-                }
-                total += rows.weight(n);
-                for i in 0..d {
-                    for j in 0..d {
-                        let square = (row[i] - mean[i]) * (row[j] - mean[j]);
-                        scale[i * d + j] += rows.weight(n) * square;
-                    }
-                }
-            }
-            scale.iter_mut().for_each(|s| *s /= total);
-            StatePrior::Normal { mean, shrinkage: 1.0, degrees: d as f64, scale }
+            let (mean, degrees, scale) = (rows.mean(), d as f64, covariance(rows));
+            StatePrior::Normal { mean, shrinkage: 1.0, degrees, scale }
         }
     };
     let mut belief = Prior { initial: share, transitions: share, state }.belief(model)?;
@@ -174,4 +162,23 @@ pub(super) fn default_belief(model: &HiddenMarkov) -> Result<Belief, Error> {
         }
     }
     Ok(belief)
+}
+
+/// The covariance of the rows that are whole, about the mean of all, row by row.
+pub(super) fn covariance(rows: &Observations) -> Vec<f64> {
+    let d = rows.dim();
+    let (mean, mut out, mut total) = (rows.mean(), vec![0.0; d * d], 0.0);
+    for (n, row) in rows.rows().enumerate() {
+        if row.iter().any(|x| x.is_nan()) {
+            continue;
+        }
+        total += rows.weight(n);
+        for i in 0..d {
+            for j in 0..d {
+                out[i * d + j] += rows.weight(n) * (row[i] - mean[i]) * (row[j] - mean[j]);
+            }
+        }
+    }
+    out.iter_mut().for_each(|s| *s /= total);
+    out
 }
