@@ -31,6 +31,7 @@ pages! {
     Checking = "../book/src/11-checking.md",
     Autoencoder = "../book/src/16-vae.md",
     Knobs = "../book/src/17-knobs.md",
+    Amortization = "../book/src/18-amortization.md",
     Em = "../book/src/13-em.md",
     Choosing = "../book/src/21-choosing.md",
     UncertainNetworks = "../book/src/20-uncertain-networks.md",

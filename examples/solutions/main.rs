@@ -1,5 +1,6 @@
 //! Solutions of the exercises in the book: one module a chapter, one function an exercise.
 
+mod amortization;
 #[path = "../book/mod.rs"]
 mod book;
 mod coin;
@@ -46,6 +47,7 @@ fn main() -> Result<(), elbo::Error> {
     ppca::solutions()?;
     vae::solutions()?;
     vae_knobs::solutions()?;
+    amortization::solutions()?;
     uncertain_networks::solutions()?;
     kl_directions::solutions()?;
     gumbel::solutions()?;
