@@ -232,7 +232,7 @@ fn main() -> Result<(), Error> {
     book::fragment(
         "amortization_shared",
         &format!(
-            "| one $q$ for all rows | nats a row |\n|---|---|\n| the best for this decoder | ${shared:.1}$ |\n| no decoder can have more than | ${limit:.1}$ |\n| a line of three weights for each of mean and spread | ${:.2}$ |",
+            "| | nats a row |\n|---|---|\n| one $q$ for all rows, the best for this decoder | ${shared:.1}$ |\n| the same, the most that any decoder can have | ${limit:.1}$ |\n| the encoder without hidden units | ${:.2}$ |",
             bounds[0]
         ),
     );
