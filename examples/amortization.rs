@@ -144,7 +144,7 @@ fn main() -> Result<(), Error> {
     );
     let options = Options { steps: 600, stop: Stop::Budget, ..Options::default() };
     let each = fit(FixedDecoder::new(decoder.clone()), each, ascent, options)?.q;
-    let best = exact.elbos(each.mean(), &each.sd());
+    let best = exact.elbos(each.mean(), each.sd());
     // ANCHOR_END: best
 
     // ANCHOR: everywhere

@@ -16,7 +16,6 @@ pub(crate) fn warning(kl: &[f64]) -> Option<Warning> {
     let units = collapsed(kl);
     let which = match units.len() {
         0 => return None,
-        1 if kl.len() == 1 => "the only latent unit carries".to_string(),
         1 => format!("1 of {} latent units carries", kl.len()),
         n if n == kl.len() => format!("all {n} latent units carry"),
         n => format!("{n} of {} latent units carry", kl.len()),
@@ -25,10 +24,17 @@ pub(crate) fn warning(kl: &[f64]) -> Option<Warning> {
     if units.len() > SHOWN {
         names.push(format!(".. ({} more)", units.len() - SHOWN));
     }
-    let message = format!(
-        "{which} no information: {}; the divergence of each from the prior is below {COLLAPSED} nats a datum",
-        names.join(", ")
-    );
+    let message = if kl.len() == 1 {
+        // one unit, or one number for all of them
+        format!(
+            "the latent numbers carry no information: their divergence from the prior is below {COLLAPSED} nats a datum"
+        )
+    } else {
+        format!(
+            "{which} no information: {}; the divergence of each from the prior is below {COLLAPSED} nats a datum",
+            names.join(", ")
+        )
+    };
     let warning = Warning::new(Code::CollapsedUnits, message)
         .try_this("a warm-up: ClosedFormKl::new(draws).scheduled(Schedule::Linear { steps, from: 0.0, to: 1.0 })")
         .try_this("free nats: ClosedFormKl::new(draws).free(0.05)")
@@ -52,7 +58,8 @@ mod tests {
         let says =
             |kl: &[f64], what: &str| assert_eq!(said(kl), Some(format!("W10 {what}; {rest}")));
         says(&[0.3, 0.0, 2.0], "1 of 3 latent units carries no information: 1");
-        says(&[0.0], "the only latent unit carries no information: 0");
+        let one = said(&[0.0]).expect("collapsed");
+        assert!(one.starts_with("W10 the latent numbers carry no information: their div"), "{one}");
         says(&[0.001, 0.3, 0.0], "2 of 3 latent units carry no information: 0, 2");
         says(&[0.0; 3], "all 3 latent units carry no information: 0, 1, 2");
         let many = said(&[0.0; 20]).expect("collapsed");
