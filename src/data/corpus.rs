@@ -315,6 +315,13 @@ impl Corpus {
         self.vocabulary.len()
     }
 
+    /// How many words of the vocabulary occur in some document.
+    pub fn n_different_words(&self) -> usize {
+        let mut seen = vec![false; self.n_words()];
+        self.words.iter().for_each(|&w| seen[w as usize] = true);
+        seen.into_iter().filter(|seen| *seen).count()
+    }
+
     /// How many words there are in all documents, each as often as it occurs.
     pub fn n_tokens(&self) -> u64 {
         self.counts.iter().map(|&n| u64::from(n)).sum()

@@ -25,6 +25,7 @@ use crate::model::{Model, Subsample};
 use crate::restarts::{Restarted, restarts};
 use crate::scratch::with_buffer;
 use crate::space::Space;
+use crate::warning::{Code, Warning};
 use plan::Plan;
 
 /// The least prior of a topic: below it `E log beta` of a word leaves the range of exponentials.
@@ -96,12 +97,20 @@ impl Topics {
     /// A model of `topics` topics, with priors `alpha = eta = 1 / K`, and `eta` at least 0.002.
     ///
     /// # Errors
-    /// No topics.
+    /// No topics, or more than there are different words in the documents.
     pub fn new(corpus: impl Into<Arc<Corpus>>, topics: usize) -> Result<Topics, Error> {
         if topics == 0 {
             return Err(Error::option("topics", 0, "take at least one"));
         }
         let corpus = corpus.into();
+        let different = corpus.n_different_words();
+        if topics > different {
+            let remedy = format!(
+                "topics differ in their words, and the documents have {different} different ones: take \
+                 at most {different}"
+            );
+            return Err(Error::option("topics", topics, &remedy));
+        }
         let each = 1.0 / topics as f64;
         let model = Topics {
             plan: Arc::new(Plan::new(&corpus)),
@@ -223,7 +232,26 @@ impl Topics {
             let q = self.start_at(options.seed, start as u64);
             fit(self.clone(), q, EStep, options.clone())
         };
-        restarts(starts, one, |fit| self.signature(&fit.q))
+        let mut best = restarts(starts, one, |fit| self.signature(&fit.q))?;
+        best.fit.warnings.extend(self.warnings());
+        Ok(best)
+    }
+
+    /// What the documents cannot tell: more topics than documents (W12). It is among the warnings of
+    /// [`Topics::fit`].
+    pub fn warnings(&self) -> Vec<Warning> {
+        let (k, n) = (self.len(), self.corpus.len());
+        if k <= n {
+            return Vec::new();
+        }
+        let message = format!(
+            "there are {k} topics and {n} document{}: topics are told apart by words that documents \
+             share, and some will hold a single document or nothing",
+            if n == 1 { "" } else { "s" }
+        );
+        let cut = "cut long documents into parts, such as paragraphs";
+        let warning = Warning::new(Code::CollapsedComponent, message);
+        vec![warning.try_this(format!("at most {n}")).try_this(cut)]
     }
 
     /// The log probabilities of some documents, in nats.

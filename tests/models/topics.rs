@@ -4,7 +4,7 @@ use elbo::data::{Corpus, postcards};
 use elbo::models::{Topics, TopicsPosterior};
 use elbo::{
     EStep, Error, Family, Fit, MStep, Minibatch, Model, NaturalStep, Options, Run, Stop, Subsample,
-    fit,
+    fit, warning::Warning,
 };
 use statrs::function::gamma::{digamma, ln_gamma};
 
@@ -441,6 +441,71 @@ fn parameters_come_back_and_set_the_labels() -> Result<(), Error> {
     // now the labels are the best for the rest, as the plain bound has them
     let (gamma, lambda) = parts(&model, &q);
     elbo_is_the_mean_of_its_draws(&model, &q, bound(&model, &gamma, &lambda));
+    Ok(())
+}
+
+/// With nothing chosen but their number.
+#[test]
+fn the_defaults_end_well() -> Result<(), Error> {
+    let cards = postcards()?;
+    let best = Topics::new(cards.corpus, 6)?.fit(0)?;
+    let Fit { model, q, outcome, warnings, .. } = &best.fit;
+    assert!(matches!(outcome, elbo::Outcome::Converged { .. }), "{outcome}");
+    assert!(warnings.is_empty(), "{warnings:?}");
+    // the first five words of a topic are of one theme, twelve words each
+    let mut themes: Vec<usize> = (0..6).map(|k| q.top_words(k, 1)[0] / 12).collect();
+    for (k, theme) in themes.iter().enumerate() {
+        let own = q.top_words(k, 5).iter().all(|w| w / 12 == *theme);
+        assert!(own, "topic {k}: {:?}", model.top_words(q, k, 5));
+    }
+    themes.sort_unstable();
+    assert_eq!(themes, [0, 1, 2, 3, 4, 5]);
+    Ok(())
+}
+
+#[test]
+fn more_topics_than_words_are_refused() -> Result<(), Error> {
+    // six words in the vocabulary, and five of them occur
+    let said = message(Topics::new(tiny(), 6));
+    assert_eq!(
+        said,
+        "E10 topics is 6; topics differ in their words, and the documents have 5 different ones: \
+         take at most 5"
+    );
+    let one_word = Corpus::from_triples([(0, 2, 5.0), (1, 2, 3.0)], 2, 4)?;
+    assert!(message(Topics::new(one_word.clone(), 2)).contains("take at most 1"));
+    let alone = fit_one(Topics::new(one_word, 1)?)?;
+    assert!(last(&alone).is_finite());
+    Ok(())
+}
+
+#[test]
+fn more_topics_than_documents_are_a_warning() -> Result<(), Error> {
+    let best = Topics::new(tiny(), 5)?.fit(1)?;
+    let warnings = &best.fit.warnings;
+    let said: Vec<&Warning> = warnings.iter().filter(|w| w.code.as_str() == "W12").collect();
+    let [said] = said[..] else { panic!("{warnings:?}") };
+    assert!(said.message.starts_with("there are 5 topics and 3 documents: topics are told apart"));
+    assert_eq!(said.actions[0], "at most 3");
+    assert!(Topics::new(tiny(), 3)?.warnings().is_empty());
+    // a single document says nothing of topics, and the fit ends all the same
+    let letter = Topics::new(Corpus::from_texts(["sea sun sea sand snow sea"], &[])?, 2)?.fit(1)?;
+    assert!(matches!(letter.fit.outcome, elbo::Outcome::Converged { .. }));
+    let said = &letter.fit.warnings[0].message;
+    assert!(said.starts_with("there are 2 topics and 1 document: "), "{said}");
+    Ok(())
+}
+
+/// A move on minibatches cannot tell by itself that it has arrived: what to ask for instead is said.
+#[test]
+fn stop_rules_that_do_not_fit_are_named() -> Result<(), Error> {
+    let model = Topics::new(postcards()?.corpus, 6)?;
+    let run = |options: Options| {
+        let moves = Minibatch::new(50, NaturalStep::decaying(10.0, 0.7));
+        message(fit(model.clone(), model.start(1), moves, options))
+    };
+    assert!(run(Options::default()).contains("use Stop::exact() for an exact move"));
+    assert!(run(Options::exact()).contains("if the move is stochastic use Stop::Paired or Stop::"));
     Ok(())
 }
 
