@@ -11,6 +11,7 @@ mod logs;
 mod mode;
 mod moves;
 mod parameters;
+mod partial;
 mod posterior;
 mod predict;
 mod prior;
@@ -51,7 +52,10 @@ use start::Starts;
 ///
 /// for each of the [`Sequences`]. What a row looks like in a state is an [`Emission`]: normal, or
 /// independent columns of counts, levels or binary cells. Missing rows, and missing cells of
-/// independent columns, are passed over: their factor is 1.
+/// independent columns, are passed over: their factor is 1. Missing cells of rows whose columns
+/// depend on each other are latent as the states are: integrated out of the likelihood, and in the
+/// sums of the M-step by what is expected of them and of their squares (Ghahramani and Jordan 1994).
+/// The bound after an M-step then is that of states and missing cells together.
 ///
 /// `z` are the states of all rows and `theta` the probabilities and what the rows look like.
 /// `(EStep, MStep)` is the algorithm of Baum and Welch, EM: after the E-step `q`, the [`States`], is

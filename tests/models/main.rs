@@ -12,6 +12,7 @@ mod discrete_mixture;
 mod factor_analysis;
 mod gaussian_mixture;
 mod hidden_markov;
+mod hidden_markov_missing;
 mod hidden_markov_prior;
 mod linear_regression;
 mod logistic_regression;

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::partial::{add, has_gap, partial};
 use crate::models::components::invert;
 use crate::models::discrete_mixture::Layout;
 use crate::scratch::with_buffer;
@@ -10,7 +11,7 @@ use crate::special::LN_SQRT_2PI;
 use crate::triangle;
 
 /// States side by side: a register of any width holds some of them.
-const SIDE: usize = 8;
+pub(super) const SIDE: usize = 8;
 
 /// How far apart the numbers of states stand: whole registers.
 pub(super) fn stride(k: usize) -> usize {
@@ -25,7 +26,8 @@ pub(super) fn stride(k: usize) -> usize {
 /// | diagonal | constants, means, `W`, one a column | `r`, `r y`, `r y^2`, of what is seen of a column |
 /// | discrete | coefficients of features | `r` times features |
 ///
-/// with `y = x - mean`, and the log density `constant - |W y|^2 / 2`.
+/// with `y = x - mean`, and the log density `constant - |W y|^2 / 2`. Of cells that are missing in a
+/// row of a full state the sums have what is expected ([`partial`]).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Form {
     Full(usize),
@@ -124,8 +126,9 @@ impl Densities {
     pub(super) fn log_density(&self, k: usize, row: &[f64]) -> f64 {
         match &self.form {
             Form::Full(d) => {
-                if row[0].is_nan() {
-                    return 0.0;
+                if has_gap(row) {
+                    let none = row.iter().all(|x| x.is_nan());
+                    return if none { 0.0 } else { partial(self, *d, k, row, |p| p.log_density) };
                 }
                 let mut at = 1 + d;
                 let mut square = 0.0;
@@ -155,33 +158,39 @@ impl Densities {
 
     /// Adds a row with these probabilities of the states to sums about the means.
     pub(super) fn add(&self, row: &[f64], labels: &[f64], sums: &mut [f64]) {
+        labels.iter().enumerate().for_each(|(k, &r)| self.add_to(k, row, r, sums));
+    }
+
+    /// The same to the sums of state `k`.
+    pub(super) fn add_to(&self, k: usize, row: &[f64], r: f64, sums: &mut [f64]) {
         let stride = stride(self.k);
-        let mut put = |i: usize, k: usize, x: f64| sums[i * stride + k] += x;
-        for (k, &r) in labels.iter().enumerate() {
-            match &self.form {
-                Form::Full(d) => {
-                    if row[0].is_nan() {
-                        return;
+        let mut put = |i: usize, x: f64| sums[i * stride + k] += x;
+        match &self.form {
+            Form::Full(d) => {
+                if has_gap(row) {
+                    if !row.iter().all(|x| x.is_nan()) {
+                        add(self, *d, k, row, r, put);
                     }
-                    put(0, k, r);
-                    let y = |j: usize| row[j] - self.get(1 + j, k);
-                    let mut at = 1 + d;
-                    for i in 0..*d {
-                        put(1 + i, k, r * y(i));
-                        (0..=i).for_each(|j| put(at + j, k, r * y(i) * y(j)));
-                        at += i + 1;
-                    }
+                    return;
                 }
-                Form::Diagonal(d) => {
-                    for j in (0..*d).filter(|&j| !row[j].is_nan()) {
-                        let y = row[j] - self.get(d + j, k);
-                        put(j, k, r);
-                        put(d + j, k, r * y);
-                        put(2 * d + j, k, r * y * y);
-                    }
+                put(0, r);
+                let y = |j: usize| row[j] - self.get(1 + j, k);
+                let mut at = 1 + d;
+                for i in 0..*d {
+                    put(1 + i, r * y(i));
+                    (0..=i).for_each(|j| put(at + j, r * y(i) * y(j)));
+                    at += i + 1;
                 }
-                Form::Discrete(layout) => layout.each(row, |f, x| put(f, k, r * x)),
             }
+            Form::Diagonal(d) => {
+                for j in (0..*d).filter(|&j| !row[j].is_nan()) {
+                    let y = row[j] - self.get(d + j, k);
+                    put(j, r);
+                    put(d + j, r * y);
+                    put(2 * d + j, r * y * y);
+                }
+            }
+            Form::Discrete(layout) => layout.each(row, |f, x| put(f, r * x)),
         }
     }
 }

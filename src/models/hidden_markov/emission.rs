@@ -10,11 +10,11 @@ use crate::models::discrete_mixture::{Column, Layout};
 /// What the rows look like in a state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Emission {
-    /// Normal, with a covariance of its own for each state. A row may be missing as a whole.
+    /// Normal, with a covariance of its own for each state. Rows and single cells may be missing.
     Gaussian,
-    /// The same with independent columns. Single cells may be missing.
+    /// The same with independent columns.
     DiagonalGaussian,
-    /// Independent columns of binary cells, levels or counts, by column. Single cells may be missing.
+    /// Independent columns of binary cells, levels or counts, by column. Cells may be missing.
     Columns(Vec<Column>),
 }
 
@@ -28,23 +28,7 @@ impl Emission {
     pub(super) fn form(&self, data: &Observations) -> Result<Form, Error> {
         let d = data.dim();
         match self {
-            Emission::Gaussian if d > 1 => {
-                let whole = |row: &[f64]| {
-                    let missing = row.iter().filter(|x| x.is_nan()).count();
-                    missing == 0 || missing == d
-                };
-                let part = data.rows().position(|row| !whole(row));
-                let Some(i) = part else { return Ok(Form::Full(d)) };
-                let j = data.row(i).iter().position(|x| x.is_nan()).unwrap_or(0);
-                Err(Error::Data {
-                    place: format!("data[{i}, {}]", data.label(j)),
-                    value: "NaN, while other cells of the row are not".to_string(),
-                    count: String::new(),
-                    remedy: format!(
-                        "Take Emission::DiagonalGaussian, which allows for that, or make all of row {i} NaN (rows count from 0)"
-                    ),
-                })
-            }
+            Emission::Gaussian if d > 1 => Ok(Form::Full(d)),
             Emission::Gaussian | Emission::DiagonalGaussian => Ok(Form::Diagonal(d)),
             Emission::Columns(columns) => {
                 let layout = Layout::new(columns);

@@ -11,7 +11,7 @@ use pulp::{Simd, WithSimd};
 
 use super::chain::Chain;
 use super::densities::{Densities, Form, stride};
-use super::registers::{Diagonal, Discrete, Emission, Full, Numbers};
+use super::registers::{Diagonal, Discrete, Emission, Full, Gappy, Numbers};
 use crate::data::Observations;
 use crate::simd;
 
@@ -81,11 +81,16 @@ pub(super) struct Backward<'a> {
 
 /// Runs `$body` with `$emission` of the right type.
 macro_rules! with_emission {
-    ($s:ident, $S:ident, $densities:expr, |$emission:ident| $body:expr) => {{
-        let densities: &Densities = $densities;
+    ($s:ident, $S:ident, $on:expr, |$emission:ident| $body:expr) => {{
+        let Stretch { densities, rows, .. } = $on;
         let (at, _) = $S::as_simd_f64s(&densities.numbers);
         let numbers = Numbers::<$S> { at, wide: stride(densities.k) / $S::F64_LANES };
         match &densities.form {
+            Form::Full(dim) if rows.has_missing() => {
+                let whole = Full::<$S, 0> { numbers, dim: *dim };
+                let $emission = Gappy::<$S> { whole, densities };
+                $body
+            }
             Form::Full(2) => {
                 let $emission = Full::<$S, 2> { numbers, dim: 2 };
                 $body
@@ -134,7 +139,7 @@ impl WithSimd for Forward<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) -> Option<f64> {
         let one = stride(self.on.chain.k) == S::F64_LANES;
-        with_emission!(s, S, self.on.densities, |emission| if one {
+        with_emission!(s, S, self.on, |emission| if one {
             forward::<S, _, 1>(s, emission, self)
         } else {
             forward::<S, _, 0>(s, emission, self)
@@ -210,7 +215,7 @@ impl WithSimd for Backward<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) -> bool {
         let one = stride(self.on.chain.k) == S::F64_LANES;
-        with_emission!(s, S, self.on.densities, |emission| if one {
+        with_emission!(s, S, self.on, |emission| if one {
             backward::<S, _, 1>(s, emission, self)
         } else {
             backward::<S, _, 0>(s, emission, self)

@@ -212,7 +212,9 @@ impl HiddenMarkov {
     pub fn criteria(&self) -> Result<Criteria, Error> {
         let mut sums = Sums::default();
         sums::sums(&self.chain, &self.densities, &self.sequences, &mut sums)?;
-        let entropy = sums.log_normalizer - sums.expected_log_joint(&self.chain, &self.densities);
+        let both = sums.log_normalizer - sums.expected_log_joint(&self.chain, &self.densities);
+        let entropy =
+            both - sums::entropy_of_missing(&self.chain, &self.densities, &self.sequences);
         let log_likelihood = sums.log_normalizer + self.base;
         let n = self.sequences.rows().total_weight();
         Ok(Criteria::new(log_likelihood, entropy.max(0.0), self.n_parameters(), n))

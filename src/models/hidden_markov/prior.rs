@@ -5,6 +5,7 @@ use nalgebra::DMatrix;
 use super::HiddenMarkov;
 use super::belief::Belief;
 use super::densities::Form;
+use super::start::mostly_whole;
 use crate::data::Observations;
 use crate::error::Error;
 use crate::models::discrete_mixture::Column;
@@ -164,10 +165,15 @@ pub(super) fn default_belief(model: &HiddenMarkov) -> Result<Belief, Error> {
     Ok(belief)
 }
 
-/// The covariance of the rows that are whole, about the mean of all, row by row.
+/// The covariance of the rows that are whole, about the mean of all, row by row; where most are not,
+/// the variances of the columns.
 pub(super) fn covariance(rows: &Observations) -> Vec<f64> {
     let d = rows.dim();
     let (mean, mut out, mut total) = (rows.mean(), vec![0.0; d * d], 0.0);
+    if !mostly_whole(rows) {
+        rows.variance().iter().enumerate().for_each(|(j, v)| out[j * d + j] = *v);
+        return out;
+    }
     for (n, row) in rows.rows().enumerate() {
         if row.iter().any(|x| x.is_nan()) {
             continue;

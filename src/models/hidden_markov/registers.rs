@@ -2,6 +2,8 @@
 
 use pulp::Simd;
 
+use super::densities::{Densities, SIDE};
+use super::partial::has_gap;
 use crate::models::discrete_mixture::Layout;
 
 /// The log density of a row, and the sums that go with it, for the states of register `r`.
@@ -91,8 +93,51 @@ impl<S: Simd, const D: usize> Emission<S> for Full<'_, S, D> {
         }
     }
     #[inline(always)]
+    fn is_missing(&self, _: &[f64]) -> bool {
+        false
+    }
+}
+
+/// The same where cells may be missing: rows that have some are taken state by state.
+pub(super) struct Gappy<'a, S: Simd> {
+    pub(super) whole: Full<'a, S, 0>,
+    pub(super) densities: &'a Densities,
+}
+
+impl<S: Simd> Clone for Gappy<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S: Simd> Copy for Gappy<'_, S> {}
+
+impl<S: Simd> Emission<S> for Gappy<'_, S> {
+    #[inline(always)]
+    fn log_density(&self, s: S, row: &[f64], r: usize) -> S::f64s {
+        if !has_gap(row) {
+            return self.whole.log_density(s, row, r);
+        }
+        let mut lanes = [0.0; SIDE];
+        for (l, lane) in lanes[..S::F64_LANES].iter_mut().enumerate() {
+            *lane = self.densities.log_density(r * S::F64_LANES + l, row);
+        }
+        S::as_simd_f64s(&lanes).0[0]
+    }
+    #[inline(always)]
+    fn add(&self, s: S, row: &[f64], label: S::f64s, r: usize, sums: &mut [S::f64s]) {
+        if !has_gap(row) {
+            return self.whole.add(s, row, label, r, sums);
+        }
+        let lanes: &[f64] = pulp::bytemuck::cast_slice(std::slice::from_ref(&label));
+        let sums: &mut [f64] = pulp::bytemuck::cast_slice_mut(sums);
+        for (l, &p) in lanes.iter().enumerate() {
+            self.densities.add_to(r * S::F64_LANES + l, row, p, sums);
+        }
+    }
+    #[inline(always)]
     fn is_missing(&self, row: &[f64]) -> bool {
-        row[0].is_nan()
+        row.iter().all(|x| x.is_nan())
     }
 }
 

@@ -7,6 +7,7 @@ use nalgebra::DMatrix;
 
 use super::HiddenMarkov;
 use super::densities::Form;
+use super::partial::has_gap;
 use crate::data::Observations;
 use crate::error::Error;
 use crate::models::discrete_mixture::{Column, DiscreteMixture};
@@ -28,7 +29,6 @@ impl Starts {
         states: usize,
         form: &Form,
     ) -> Result<Starts, Error> {
-        let whole = |row: &[f64]| row.iter().all(|x| !x.is_nan());
         let some = |row: &[f64]| row.iter().any(|x| !x.is_nan());
         match form {
             Form::Discrete(layout) => {
@@ -45,7 +45,10 @@ impl Starts {
                 Ok(Starts::Discrete(mixture.map_err(as_states)?))
             }
             Form::Full(_) | Form::Diagonal(_) => {
-                let data = subset(rows, shared, whole)?;
+                let data = match mostly_whole(rows) {
+                    true => subset(rows, shared, |row| !has_gap(row))?,
+                    false => filled(rows)?,
+                };
                 let mixture = GaussianMixture::new(data, states).map_err(as_states)?;
                 Ok(Starts::Normal(match form {
                     Form::Diagonal(_) => mixture.with_covariance(Covariance::Diagonal)?,
@@ -66,6 +69,37 @@ fn as_states(e: Error) -> Error {
     }
 }
 
+/// Whether half or more of the rows of which something is known are whole.
+pub(super) fn mostly_whole(rows: &Observations) -> bool {
+    let some = rows.rows().filter(|row| row.iter().any(|x| !x.is_nan())).count();
+    let whole = rows.rows().filter(|row| !has_gap(row)).count();
+    2 * whole >= some && whole > 0
+}
+
+/// The rows of which something is known, with the mean of its column for what is missing: good enough
+/// to start from.
+fn filled(rows: &Observations) -> Result<Arc<Observations>, Error> {
+    let mean = rows.mean();
+    if let Some(j) = mean.iter().position(|m| m.is_nan()) {
+        return Err(missing_everywhere(&format!("column {}", rows.label(j))));
+    }
+    let fill = |(j, x): (usize, &f64)| if x.is_nan() { mean[j] } else { *x };
+    let kept: Vec<usize> =
+        (0..rows.len()).filter(|&i| rows.row(i).iter().any(|x| !x.is_nan())).collect();
+    let cells = kept.iter().flat_map(|&i| rows.row(i).iter().enumerate().map(fill)).collect();
+    let data = Observations::new(cells, rows.dim())?.named(rows.names().to_vec())?;
+    Ok(Arc::new(data.weighted(kept.iter().map(|&i| rows.weight(i)).collect())?))
+}
+
+fn missing_everywhere(place: &str) -> Error {
+    Error::Data {
+        place: place.to_string(),
+        value: "missing in every row".to_string(),
+        count: String::new(),
+        remedy: "Give some rows where it is not, or drop it".to_string(),
+    }
+}
+
 /// The rows that can be used, or all of them, shared, where they all can.
 fn subset(
     rows: &Observations,
@@ -77,12 +111,7 @@ fn subset(
     }
     let kept: Vec<usize> = (0..rows.len()).filter(|&i| fine(rows.row(i))).collect();
     if kept.is_empty() {
-        return Err(Error::Data {
-            place: "data".to_string(),
-            value: "missing in every row".to_string(),
-            count: String::new(),
-            remedy: "Give some rows without missing cells, where a fit can start".to_string(),
-        });
+        return Err(missing_everywhere("data"));
     }
     let cells = kept.iter().flat_map(|&i| rows.row(i).iter().copied()).collect();
     let data = Observations::with_missing(cells, rows.dim())?.named(rows.names().to_vec())?;

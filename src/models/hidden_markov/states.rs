@@ -34,6 +34,7 @@ pub struct States {
     chain: Chain,
     densities: Densities,
     pub(super) sums: Sums,
+    /// Of the states, and of missing cells that are latent.
     #[serde(with = "lossless::one")]
     pub(super) entropy: f64,
 }
@@ -186,6 +187,7 @@ impl Family for States {
         }
     }
     fn entropy(&self) -> Option<f64> {
-        self.entropy.is_finite().then_some(self.entropy)
+        let data = self.data.as_ref().filter(|_| self.entropy.is_finite())?;
+        Some(self.entropy - sums::entropy_of_missing(&self.chain, &self.densities, data))
     }
 }

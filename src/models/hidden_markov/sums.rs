@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::chain::{Chain, Mode};
-use super::densities::{Densities, stride};
+use super::densities::{Densities, Form, stride};
 use super::kernel::{Backward, Forward, Stretch, Totals};
 use super::parameters::expected_log_rows;
+use super::partial::{has_gap, partial};
 use super::{Sequences, logs};
 use crate::error::Error;
 use crate::models::components::{chunk, each_chunk};
@@ -184,6 +185,28 @@ pub(super) fn marginals(
         }));
     }
     each
+}
+
+/// The entropy of cells that are missing in rows of full states, given their states and the other
+/// cells: what the entropy of states and missing cells together has more than that of the states.
+pub(super) fn entropy_of_missing(
+    chain: &Chain,
+    densities: &Densities,
+    sequences: &Sequences,
+) -> f64 {
+    let (Form::Full(d), rows) = (&densities.form, sequences.rows()) else { return 0.0 };
+    if !rows.has_missing() {
+        return 0.0;
+    }
+    let k = chain.k;
+    let mut labels = vec![0.0; rows.len() * k];
+    marginals(chain, densities, sequences, &mut labels);
+    let gappy = |(_, row): &(usize, &[f64])| has_gap(row) && !row.iter().all(|x| x.is_nan());
+    let one = |(i, row): (usize, &[f64])| {
+        let own = |c: usize| labels[i * k + c] * partial(densities, *d, c, row, |p| p.entropy());
+        rows.weight(i) * (0..k).map(own).sum::<f64>()
+    };
+    rows.rows().enumerate().filter(gappy).map(one).sum()
 }
 
 /// Adds the sums of sequence `i` to a part; returns its log likelihood.

@@ -57,9 +57,9 @@ fn rows(form: &Form, n: usize) -> Observations {
     }
     // a gap of two rows
     cells[2 * dim..4 * dim].fill(f64::NAN);
-    if !matches!(form, Form::Full(_)) {
-        cells[5 * dim] = f64::NAN;
-    }
+    // and single cells
+    cells[5 * dim] = f64::NAN;
+    cells[8 * dim - 1] = f64::NAN;
     Observations::with_gaps(cells, dim).expect("finite")
 }
 
