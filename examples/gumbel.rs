@@ -101,6 +101,18 @@ fn main() -> Result<(), Error> {
     let (model, q) = (reading()?, Categorical::new(&[&[0.5, 0.3, 0.2]])?);
     let (truth, none) = moments(Enumeration, (&model, &q), 2);
     assert!(none == 0.0, "a sum over the labels has no noise");
+    // and is the slope of the ELBO, up to what a difference quotient is good for
+    for i in 0..3 {
+        let beside = |h: f64| {
+            let mut moved = q.clone();
+            let mut params = vec![0.0; 3];
+            moved.params(&mut params);
+            params[i] += h;
+            moved.set_params(&params);
+            exact(&model, &moved)
+        };
+        assert!(((beside(1e-5) - beside(-1e-5)) / 2e-5 - truth[i]).abs() < 1e-8);
+    }
     let temperatures = [5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.05];
     let (mut bias, mut sd) = (Vec::new(), Vec::new());
     for tau in temperatures {

@@ -65,6 +65,9 @@ fn main() -> Result<(), Error> {
     let black_and_white = new.binarised(2);
     let seen = vae.evaluate(&black_and_white, 100, 1)?;
     let alone = pixels_alone(&images, &black_and_white);
+    // Over five seeds of everything this margin was 2.63 to 2.99 nats with a standard deviation of
+    // 0.14, and the share of neighbours below 0.838 to 0.879 with one of 0.017. Their limits are
+    // frozen at six and at three standard deviations below the mean.
     assert!(seen.elbo.value - 4.0 * seen.elbo.mcse > alone + 2.0, "{seen:?} {alone}");
     assert!(seen.bound.value > seen.elbo.value);
     let codes = (vae.encode(&images)?, vae.encode(&new)?);
