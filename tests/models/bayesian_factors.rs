@@ -250,3 +250,58 @@ fn bad_input_is_named() {
     let bad = fit(model, q, NaturalStep::constant(0.5), Options::exact());
     assert!(message(bad).contains("factors belong to single rows: use EStep"));
 }
+
+/// Rows of noise of sd 1 and `factors` factors with normal loadings.
+fn drawn(seed: u64, (n, d): (usize, usize), factors: usize) -> Observations {
+    let mut rng = stream(seed, Purpose::Data, 5);
+    let mut normal = || -> f64 { StandardNormal.sample(&mut rng) };
+    let w: Vec<f64> = (0..d * factors).map(|_| normal()).collect();
+    let mut cells = Vec::with_capacity(n * d);
+    for _ in 0..n {
+        let z: Vec<f64> = (0..factors).map(|_| normal()).collect();
+        for j in 0..d {
+            let own = &w[j * factors..(j + 1) * factors];
+            cells.push(normal() + own.iter().zip(&z).map(|(w, z)| w * z).sum::<f64>());
+        }
+    }
+    Observations::new(cells, d).expect("fine")
+}
+
+/// Relevance alone keeps a factor of noise now and then; the bound of a start without it is higher.
+#[test]
+fn noise_has_no_factors_and_true_ones_are_kept() {
+    let found = |data: Observations, at: usize| {
+        let model = both(data, 7)[at].bayesian();
+        let alone = best(model.clone());
+        let several = model.fit().expect("fine");
+        assert!(last(&several.fit) > last(&alone) - 1e-3, "{several}");
+        (alone.q.relevant().len(), several.fit.q.relevant().len())
+    };
+    for at in 0..2 {
+        let mut alone = 0;
+        for seed in 0..40 {
+            let (one, several) = found(drawn(seed, (100, 8), 0), at);
+            assert_eq!(several, 0, "set {seed}");
+            alone += usize::from(one > 0);
+        }
+        // of sets of pure noise a start with all factors on keeps one in a tenth
+        assert!(alone > 0, "there was something to mend");
+        for seed in 0..20 {
+            let (_, several) = found(drawn(seed, (300, 8), 3), at);
+            assert_eq!(several, 3, "set {seed}");
+        }
+    }
+}
+
+#[test]
+fn factors_that_are_off_at_the_start_stay_off() {
+    for model in both(iris(), 3).map(|point| point.bayesian()) {
+        let q = model.start_with(1).expect("fine");
+        let fit = never_descends(model.clone(), q, Squarem::new(EStep));
+        assert_eq!(fit.q.relevant().len(), 1);
+        let w = model.loadings(&fit.q);
+        assert!(w.chunks_exact(3).all(|w| w[0] != 0.0 && w[1] == 0.0 && w[2] == 0.0));
+        let text = message(model.start_with(4));
+        assert_eq!(text, "E10 factors that are on is 4; the model has 3 factors");
+    }
+}

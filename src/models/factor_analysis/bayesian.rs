@@ -3,6 +3,7 @@
 
 mod compared;
 mod posterior;
+mod search;
 mod step;
 
 pub use posterior::FactorPosterior;
@@ -30,6 +31,8 @@ use posterior::Sizes;
 /// all in units of the columns' own spread about their means, so that scale and origin of the data
 /// do not matter. A factor that explains nothing is switched off: its `alpha_k` grows until its
 /// loadings are nothing ([`FactorPosterior::relevant`]). So give as many factors as there may be.
+/// [`BayesianFactors::fit`] starts from every number of factors and keeps the highest bound: a single
+/// start may keep a factor of noise.
 ///
 /// The best `q(z) q(mu, W) q(alpha) q(tau)`, a [`FactorPosterior`], is found by
 /// [`EStep`](crate::EStep): the factors of all rows, then `(mu, W)`, `alpha` and `tau`, each by its
@@ -103,14 +106,31 @@ impl BayesianFactors {
 
     /// A first `q`: the principal components of the data, as the closed form has them.
     pub fn start(&self) -> FactorPosterior {
+        self.start_at(self.sizes.q)
+    }
+
+    /// The same with `on` factors, and the others switched off: they stay so.
+    ///
+    /// # Errors
+    /// More factors than there may be.
+    pub fn start_with(&self, on: usize) -> Result<FactorPosterior, Error> {
+        let most = self.sizes.q;
+        if on > most {
+            let remedy = format!("the model has {most} factors");
+            return Err(Error::option("factors that are on", on, &remedy));
+        }
+        Ok(self.start_at(on))
+    }
+
+    fn start_at(&self, on: usize) -> FactorPosterior {
         let Sizes { d, q, .. } = self.sizes;
         let eigen = self.point.covariance.clone().symmetric_eigen();
         let mut order: Vec<usize> = (0..d).collect();
         order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
-        let rest: f64 = order[q..].iter().map(|&k| eigen.eigenvalues[k].max(0.0)).sum();
-        let noise = (rest / (d - q) as f64).max(NOISE);
+        let rest: f64 = order[on..].iter().map(|&k| eigen.eigenvalues[k].max(0.0)).sum();
+        let noise = (rest / (d - on) as f64).max(NOISE);
         let mut loadings = DMatrix::zeros(d, q);
-        for (k, &from) in order[..q].iter().enumerate() {
+        for (k, &from) in order[..on].iter().enumerate() {
             let size = (eigen.eigenvalues[from] - noise).max(NOISE * noise).sqrt();
             loadings.set_column(k, &(eigen.eigenvectors.column(from) * size));
         }

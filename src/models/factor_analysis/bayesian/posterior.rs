@@ -23,6 +23,9 @@ pub(super) struct Sizes {
     pub(super) noises: usize,
 }
 
+/// The mean square of the loadings of a factor that is off at the start.
+const OFF: f64 = 1e-6;
+
 impl Sizes {
     /// How many numbers `(mu, W)`, `alpha` and `tau` are.
     pub(super) fn parameters(self) -> usize {
@@ -84,7 +87,7 @@ impl FactorPosterior {
             (0..dim).flat_map(|i| (0..=i).map(move |j| if i == j { x } else { 0.0 })).collect()
         };
         let squares = |k: usize| loadings.column(k).norm_squared();
-        let alpha: Vec<f64> = (0..q).map(|k| squares(k) / d as f64).collect();
+        let alpha: Vec<f64> = (0..q).map(|k| (squares(k) / d as f64).max(OFF)).collect();
         FactorPosterior {
             sizes,
             beta: vec![0.0; d * q],
