@@ -18,6 +18,7 @@ mod linear_regression;
 mod logistic_regression;
 mod moves;
 mod normal;
+mod promises;
 mod row_file;
 mod state_space;
 mod topics;
