@@ -53,23 +53,27 @@ fn relevance_by_em_follows_the_units() -> Result<(), Error> {
     Ok(())
 }
 
-/// The priors are numbers, and follow the units as a user would write them.
+/// The priors follow the units: by themselves, and as a user would write them.
 #[test]
 fn relevance_by_coordinate_ascent_follows_the_units() -> Result<(), Error> {
-    let at = |scale: f64| {
-        let square = scale * scale;
-        let model = BayesianArd::new(regression(1.0, scale)?);
-        let model = model.with_priors((1.0, square), (1.0, square))?;
+    let at = |x: f64, y: f64, own: bool| {
+        let square = y * y;
+        let mut model = BayesianArd::new(regression(x, y)?);
+        if own {
+            model = model.with_priors((1.0, square / (x * x)), (1.0, square))?;
+        }
         let q = model.start();
         fit(model, q, EStep, finely())
     };
-    let plain = at(1.0)?;
     let n = OLD_FAITHFUL.len() as f64;
-    for scale in SCALES {
-        let other = at(scale)?;
-        assert_close("bound", last(&other) + n * scale.ln(), last(&plain), 1e-6);
-        let back: Vec<f64> = other.q.first().mean().iter().map(|b| b / scale).collect();
-        assert_all_close("coefficients", &back, plain.q.first().mean(), 1e-5);
+    for own in [false, true] {
+        let plain = at(1.0, 1.0, own)?;
+        for (x, y) in SCALES.iter().flat_map(|s| [(1.0, *s), (*s, 1.0)]) {
+            let other = at(x, y, own)?;
+            assert_close("bound", last(&other) + n * y.ln(), last(&plain), 1e-6);
+            let back: Vec<f64> = other.q.first().mean().iter().map(|b| b * x / y).collect();
+            assert_all_close("coefficients", &back, plain.q.first().mean(), 1e-5);
+        }
     }
     Ok(())
 }

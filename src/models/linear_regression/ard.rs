@@ -180,9 +180,12 @@ pub struct BayesianArd {
 }
 
 impl BayesianArd {
-    /// With priors that say next to nothing: shapes and rates 1e-6 (Tipping 2001).
+    /// With priors that say next to nothing: shapes and rates 1e-6 (Tipping 2001), rates in units of
+    /// half the mean square of the outcome and of what that makes of a coefficient, so that the units
+    /// of the data do not matter.
     pub fn new(data: LinearRegression) -> BayesianArd {
-        BayesianArd { data, alpha: (1e-6, 1e-6), tau: (1e-6, 1e-6) }
+        let (alpha, tau) = first_guess(&data);
+        BayesianArd { data, alpha: (1e-6, 1e-6 / alpha), tau: (1e-6, 1e-6 / tau) }
     }
 
     /// Shape and rate of the prior of each `alpha`, and of `tau`.
