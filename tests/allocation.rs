@@ -272,7 +272,7 @@ fn logistic_regression() {
 
 #[test]
 fn hidden_markov_models() {
-    use elbo::models::hidden_markov::{Emission, HiddenMarkov, Sequences};
+    use elbo::models::hidden_markov::{self, Emission, HiddenMarkov, Sequences};
     for (emission, columns) in
         [(Emission::Gaussian, 2), (Emission::DiagonalGaussian, 2), (Emission::poisson(1), 1)]
     {
@@ -282,10 +282,21 @@ fn hidden_markov_models() {
         let model = HiddenMarkov::new(sequences, 2, emission).expect("two states");
         let q = model.states();
         allocates_nothing(model.clone(), q, (EStep, MStep));
+        let prior = hidden_markov::Prior::weak(&model);
+        let under = model.clone().with_prior(prior).expect("it has a mode");
+        let q = under.states();
+        allocates_nothing(under, q, (EStep, MStep));
         let model = model.bayesian().expect("no column is redundant");
         let q = model.start(0).expect("a start");
         allocates_nothing(model, q, EStep);
     }
+    // single cells missing
+    let cell = |i: usize| if i % 7 == 3 { f64::NAN } else { (i * i % 23 + i / 97 % 2 * 20) as f64 };
+    let data = Observations::with_gaps((0..1200).map(cell).collect(), 2).expect("numbers");
+    let model =
+        Sequences::one(data).and_then(|s| HiddenMarkov::gaussian(s, 2)).expect("two states");
+    let q = model.states();
+    allocates_nothing(model, q, (EStep, MStep));
 }
 
 #[test]
