@@ -29,11 +29,13 @@ const WORKLOADS: [(&str, &str); 8] = [
 ];
 
 /// A workload of exact moves, what is done in it, and what its lines call the quality.
-const EXACT: [(&str, &str, &str); 4] = [
+const EXACT: [(&str, &str, &str); 6] = [
     ("w4_em", "EM: mixture of 8 normal distributions, 100 000 x 10", "loglik_mean"),
     ("w4_vb", "the same with everything latent: coordinate ascent", "loglik_mean"),
     ("w7_em", "EM: hidden Markov model of 8 states, 100 000 rows x 2", "loglik_mean"),
     ("w7_vb", "the same with everything latent: coordinate ascent", "loglik_mean"),
+    ("w8_batch", "topics: 20 of 2 000 documents, 5 000 words; a pass", "predictive_ll_word"),
+    ("w8_online", "the same by minibatches of 128; a pass", "predictive_ll_word"),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -68,6 +70,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     book::fragment("performance", &table);
     exact(&lines, &machine)?;
+    topics(&lines)?;
     quality(&lines)?;
     slopes(&lines)?;
     streaming(&lines)?;
@@ -182,6 +185,30 @@ fn exact(lines: &Lines, machine: &Machine) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Topics from different starts: predictions by six seeds, and by six more of our own that start and
+/// search as the peer does.
+fn topics(lines: &Lines) -> Result<(), Box<dyn Error>> {
+    let mut table = String::from(
+        "| | starts far apart, six seeds | the peer's kind of start and search | ms a step then | the peer, six seeds |\n|---|---|---|---|---|\n",
+    );
+    for name in ["w8_batch", "w8_online"] {
+        let (own, theirs) = (
+            lines.quality(name, "elbo", "predictive_ll_word"),
+            lines.quality(name, "elbo", "predictive_ll_word_as_peers"),
+        );
+        let (own, theirs) = own.zip(theirs).ok_or(format!("no line of {name} as peers do it"))?;
+        let ms = lines.median(name, "elbo", "cpu_ms_step_as_peers").unwrap_or(f64::NAN);
+        let (low, mean, high) = lines.six_seeds(name).ok_or(format!("no six seeds of {name}"))?;
+        writeln!(
+            table,
+            "| {name} | {own:.3} | {theirs:.3} | {} | {mean:.3} ({low:.3} to {high:.3}) |",
+            digits(ms)
+        )?;
+    }
+    book::fragment("performance_topics", &table);
+    Ok(())
+}
+
 /// Steps that get longer with the problem, and steps of a mixture with its rows in memory, in a file,
 /// and some of them at a time.
 fn slopes(lines: &Lines) -> Result<(), Box<dyn Error>> {
@@ -289,7 +316,7 @@ fn whole(lines: &Lines) -> Result<(), Box<dyn Error>> {
 fn threads(lines: &Lines) -> Result<(), Box<dyn Error>> {
     let mut table =
         String::from("| | one thread, ms a step | two threads | faster |\n|---|---|---|---|\n");
-    for name in ["w2a", "w2b", "w3", "w4_em"] {
+    for name in ["w2a", "w2b", "w3", "w4_em", "w8_batch"] {
         let ms = |n: u64| lines.with_threads(name, n).ok_or(format!("no line of {name}"));
         let (one, two) = (ms(1)?, ms(2)?);
         writeln!(table, "| {name} | {} | {} | {:.2} |", digits(one), digits(two), one / two)?;

@@ -69,16 +69,36 @@ impl Lines {
 
     /// CPU milliseconds a step: the median over the rounds of the medians over chunks of steps.
     pub fn step(&self, workload: &str, peer: &str) -> Option<f64> {
+        self.median(workload, peer, "cpu_ms_step_median")
+    }
+
+    /// The median over the rounds of what they say under a key.
+    pub fn median(&self, workload: &str, peer: &str, key: &str) -> Option<f64> {
         let rounds = self.runs(workload).filter(|l| l["peer"] == peer && !Self::is_recommended(l));
-        let mut ms: Vec<f64> = rounds.filter_map(|l| l["cpu_ms_step_median"].as_f64()).collect();
+        let mut ms: Vec<f64> = rounds.filter_map(|l| l[key].as_f64()).collect();
         ms.sort_by(f64::total_cmp);
         ms.get(ms.len() / 2).copied()
     }
 
-    /// What the last fit says of its quality.
+    /// What the last fit says of its quality; of predictions, how far they are from what the truth
+    /// predicts of the same words.
     pub fn quality(&self, workload: &str, peer: &str, key: &str) -> Option<f64> {
-        let runs = self.runs(workload).filter(|l| l["peer"] == peer);
-        runs.last().and_then(|l| l[key].as_f64())
+        let line = self.runs(workload).filter(|l| l["peer"] == peer).last()?;
+        let truth = match key.starts_with("predictive") {
+            true => line["true_predictive_ll_word"].as_f64()?,
+            false => 0.0,
+        };
+        Some(line[key].as_f64()? - truth)
+    }
+
+    /// Least, mean and most that a peer's predictions are off the truth, over six seeds.
+    pub fn six_seeds(&self, workload: &str) -> Option<(f64, f64, f64)> {
+        let line = self.0.iter().find(|l| l["six_seeds"] == workload)?;
+        let all: Vec<f64> =
+            line["off_truth"].as_array()?.iter().filter_map(Value::as_f64).collect();
+        let (low, high) =
+            all.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (x.min(a), x.max(b)));
+        Some((low, all.iter().sum::<f64>() / all.len() as f64, high))
     }
 
     /// The peers that were measured.
