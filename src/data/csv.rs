@@ -39,6 +39,22 @@ fn missing(cell: &str) -> bool {
     ["", "na", "nan"].iter().any(|word| cell.eq_ignore_ascii_case(word))
 }
 
+/// What is wrong with a table, by line.
+pub(super) fn broken(file: &str, e: &::csv::Error) -> Error {
+    let line = |pos: &Option<::csv::Position>| pos.as_ref().map_or(0, ::csv::Position::line);
+    let reason = match e.kind() {
+        ErrorKind::UnequalLengths { pos, expected_len, len } => {
+            let line = line(pos);
+            format!("line {line} has {len} cells, the header {expected_len}; make them agree")
+        }
+        ErrorKind::Utf8 { pos, .. } => {
+            format!("line {} is not UTF-8; save the table as UTF-8", line(pos))
+        }
+        _ => e.to_string(),
+    };
+    Error::File { file: file.to_string(), reason }
+}
+
 impl Csv {
     /// Reads a file.
     ///
@@ -72,21 +88,7 @@ impl Csv {
 
     fn parse(file: &str, from: impl Read, separator: u8) -> Result<Csv, Error> {
         let wrong = |reason: String| Error::File { file: file.to_string(), reason };
-        let broken = |e: ::csv::Error| {
-            wrong(match e.kind() {
-                ErrorKind::UnequalLengths { pos, expected_len, len } => {
-                    let line = pos.as_ref().map_or(0, |p| p.line());
-                    format!(
-                        "line {line} has {len} cells, the header {expected_len}; make them agree"
-                    )
-                }
-                ErrorKind::Utf8 { pos, .. } => {
-                    let line = pos.as_ref().map_or(0, |p| p.line());
-                    format!("line {line} is not UTF-8; save the table as UTF-8")
-                }
-                _ => e.to_string(),
-            })
-        };
+        let broken = |e: ::csv::Error| broken(file, &e);
         let mut reader =
             ReaderBuilder::new().delimiter(separator).trim(Trim::All).from_reader(from);
         let header = reader.headers().map_err(broken)?;

@@ -1,5 +1,7 @@
 //! `RowFile`: rows that stay in a file and are read as they are needed.
 
+mod from_csv;
+
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};

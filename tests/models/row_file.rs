@@ -285,3 +285,27 @@ fn a_constant_column_of_a_file_is_named() -> Result<(), Error> {
     assert!(said.len() == 1 && said[0].contains("is constant, 3"), "{said:?}");
     Ok(())
 }
+
+#[test]
+fn a_table_of_text_becomes_a_file_of_rows() -> Result<(), Error> {
+    let path = std::env::temp_dir().join(format!("elbo-csv-{}.npy", std::process::id()));
+    let text: String = (0..2_000)
+        .map(|i| format!("{}, {}\n", f64::from(i) * 0.37, f64::from(i * i % 91) - 45.5))
+        .collect();
+    let text = format!("a,b\n{text}");
+    let rows = RowFile::from_csv(text.as_bytes(), &path)?;
+    let read = elbo::data::Csv::read(text.as_bytes())?.observations()?;
+    assert_eq!(View::from(&rows).fingerprint()?, read.fingerprint());
+    assert_eq!(rows.names(), read.names());
+    for (text, want) in [
+        ("a,b\n1,2\n3\n", "E11 the table: line 3 has 1 cells, the header 2; make them agree"),
+        ("a,b\n1,2\n3,\n", "E01 data[1, \"b\"] is \"\". Give a number in every cell"),
+        ("a,b\n1,2\n3,inf\n", "E01 data[1, \"b\"] is \"inf\"."),
+        ("a,b\n", "E02 "),
+    ] {
+        let said = RowFile::from_csv(text.as_bytes(), &path).map(|_| ()).expect_err("bad");
+        assert!(said.to_string().starts_with(want), "{said}");
+    }
+    std::fs::remove_file(&path).expect("it was written");
+    Ok(())
+}
