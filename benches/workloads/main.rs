@@ -1,6 +1,6 @@
 //! Whole workloads, measured: what a step of a fit costs and how good the fit is, one JSON line each.
 //!
-//! `cargo bench --bench workloads -- --data DIR --threads 1 [--check] w1 w2a w2b w3 w4_em w4_vb w5 w6a w6b w7_em w7_vb w8_batch w8_online w9_256 w9_1000`
+//! `cargo bench --bench workloads -- --data DIR --threads 1 [--check] w1 w2a w2b w3 w4_em w4_vb w5 w5_elbo w5_iwae w6a w6b w7_em w7_vb w8_batch w8_online w9_256 w9_1000`
 //!
 //! `DIR` holds the inputs as NPY files, a folder a workload. Each workload does a fixed amount of
 //! work (draws, steps, rate, start: [`work`]) through the public API, with the model a user would
@@ -33,7 +33,7 @@ use failure::Failure;
 type Entry = (&'static str, fn(&work::Job) -> Result<(), Failure>);
 
 /// Every workload: a new one is a module with a `run`, its row in [`work`] and a line here.
-const WORKLOADS: [Entry; 15] = [
+const WORKLOADS: [Entry; 17] = [
     ("w1", eight_schools::run),
     ("w2a", logistic::run),
     ("w2b", logistic::run),
@@ -41,6 +41,8 @@ const WORKLOADS: [Entry; 15] = [
     ("w4_em", gaussian_mixture::em),
     ("w4_vb", gaussian_mixture::vb),
     ("w5", vae::run),
+    ("w5_elbo", vae::run),
+    ("w5_iwae", vae::run),
     ("w6a", gaussian::run),
     ("w6b", gaussian::run),
     ("w7_em", hidden_markov::run),

@@ -23,7 +23,7 @@ pub struct Work {
     pub rate: f64,
     /// Rows a step, where not all.
     pub batch: Option<usize>,
-    /// Antithetic draws of an evaluation of the ELBO.
+    /// Antithetic draws of an evaluation of the ELBO; draws a test image of a weighted bound.
     pub evaluation: usize,
 }
 
@@ -38,7 +38,7 @@ const fn some_rows(name: &'static str, batch: usize) -> Work {
 }
 
 /// Every workload.
-pub const WORK: [Work; 15] = [
+pub const WORK: [Work; 17] = [
     all_rows("w1", "w1", [10, 4000, 100, 4000], 0.02),
     all_rows("w2a", "w2", [10, 600, 20, 400], 0.02),
     all_rows("w2b", "w2", [10, 150, 5, 64], 0.05),
@@ -46,6 +46,16 @@ pub const WORK: [Work; 15] = [
     Work { folder: "w4", ..all_rows("w4_em", "w4", [0, 50, 5, 0], 0.0) },
     Work { folder: "w4", ..all_rows("w4_vb", "w4", [0, 50, 5, 0], 0.0) },
     Work { batch: Some(128), ..all_rows("w5", "w5", [1, 468, 26, 1], 0.001) },
+    Work {
+        folder: "w5",
+        batch: Some(128),
+        ..all_rows("w5_elbo", "w5", [1, 9360, 468, 500], 0.001)
+    },
+    Work {
+        folder: "w5",
+        batch: Some(128),
+        ..all_rows("w5_iwae", "w5", [50, 9360, 468, 500], 0.001)
+    },
     all_rows("w6a", "w6", [10, 2000, 50, 0], 0.02),
     all_rows("w6b", "w6", [10, 100, 5, 0], 0.02),
     Work { folder: "w7", ..all_rows("w7_em", "w7", [0, 50, 5, 0], 0.0) },

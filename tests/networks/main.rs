@@ -12,6 +12,7 @@ mod collapse;
 mod decoder;
 mod encoder;
 mod heads;
+mod linear;
 mod mlp;
 mod objective;
 mod priors;
