@@ -338,7 +338,8 @@ where
         if self.prior.normal().0.is_empty() {
             return Err(Error::option(of, format!("unknown for {:?}", self.prior.kind), remedy));
         }
-        let said = vec![T::default(); q.network().outputs()];
+        let mut said = vec![T::default(); q.kept()];
+        q.head().read(&vec![T::default(); q.network().outputs()], &mut said);
         let mut out = vec![0.0; q.latent()];
         if self.latent() != q.latent() || q.head().divergence(&said, self.prior.normal(), &mut out)
         {

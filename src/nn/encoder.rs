@@ -95,17 +95,17 @@ struct Panel<T, Tape> {
     x: Vec<T>,
     /// What the network says, and its gradient.
     y: Vec<T>,
-    /// What it says of each image, one after another, and the gradient.
+    /// What was read of each image, one after another, and the gradient in what the network says.
     said: Vec<T>,
-    dsaid: Vec<T>,
+    dy: Vec<T>,
     tape: Tape,
 }
 
 impl<T, Tape> Panel<T, Tape> {
-    /// What is said of each of its images, with the row.
-    fn each_said(&self, outputs: usize) -> impl Iterator<Item = (usize, &[T])> {
+    /// What was read of each of its images, with the row.
+    fn each_said(&self, kept: usize) -> impl Iterator<Item = (usize, &[T])> {
         let rows = self.from..self.from + self.columns;
-        rows.zip(self.said.chunks_exact(outputs))
+        rows.zip(self.said.chunks_exact(kept))
     }
 }
 
@@ -210,20 +210,25 @@ impl<N: Network<T>, T: Scalar, H: Head<T>> Encoder<N, T, H> {
             Encoding { latent: k, mean: vec![T::default(); n * k], sd: vec![T::default(); n * k] };
         let said = self.said(images)?;
         let each = codes.mean.chunks_exact_mut(k).zip(codes.sd.chunks_exact_mut(k));
-        for (said, (mean, sd)) in said.chunks_exact(self.network.outputs()).zip(each) {
+        for (said, (mean, sd)) in said.chunks_exact(self.kept()).zip(each) {
             self.head.moments(said, mean, sd);
         }
         Ok(codes)
     }
 
-    /// What the network says of each of the images.
+    /// How many numbers are kept of what is said of an image.
+    pub(super) fn kept(&self) -> usize {
+        self.head.kept(self.latent())
+    }
+
+    /// What was read of each of the images.
     pub(super) fn said(&self, images: &Images) -> Result<Vec<T>, Error> {
         let what = format!("the input of the encoder ({})", self.network.describe());
         Error::expect_len(&what, self.network.inputs(), "an image", images.size())?;
-        let outputs = self.network.outputs();
-        let mut all = Vec::with_capacity(images.len() * outputs);
+        let kept = self.kept();
+        let mut all = Vec::with_capacity(images.len() * kept);
         self.each_panel(images, &Rows::all(images), |panel| {
-            all.extend_from_slice(&panel.said[..panel.columns * outputs]);
+            all.extend_from_slice(&panel.said[..panel.columns * kept]);
         });
         Ok(all)
     }
@@ -248,20 +253,25 @@ impl<N: Network<T>, T: Scalar, H: Head<T>> Encoder<N, T, H> {
         kept: &mut Activations<T, N::Tape>,
     ) {
         let (outputs, most) = (self.network.outputs(), self.network.panel().max(1));
+        let kept_each = self.kept();
         kept.count = range.len().div_ceil(most);
         if kept.panels.len() < kept.count {
             kept.panels.resize_with(kept.count, Mutex::default);
         }
         let panels = &kept.panels;
         each(0..kept.count, &|i| {
-            let Panel { from, columns, x, y, said, tape, .. } = &mut *lock(&panels[i]);
+            let Panel { from, columns, x, y, said, dy, tape } = &mut *lock(&panels[i]);
             *from = range.start + i * most;
             *columns = most.min(range.end - *from);
             let x = room(x, *columns * self.network.inputs());
             rows.panel(images, *from, *columns, x);
             let y = room(y, outputs * *columns);
             self.network.forward(x, *columns, y, tape);
-            from_panel(y, outputs, room(said, outputs * *columns));
+            let apart = room(dy, outputs * *columns);
+            from_panel(y, outputs, apart);
+            let said = room(said, kept_each * *columns);
+            let each = apart.chunks_exact(outputs).zip(said.chunks_exact_mut(kept_each));
+            each.for_each(|(y, said)| self.head.read(y, said));
         });
     }
 
@@ -277,12 +287,12 @@ impl<N: Network<T>, T: Scalar, H: Head<T>> Encoder<N, T, H> {
         kept: &mut Activations<T, N::Tape>,
         mut take: impl FnMut(usize, usize, f64),
     ) {
-        let (rows, k, outputs) = (self.shown(), self.latent(), self.network.outputs());
+        let (rows, k, kept_each) = (self.shown(), self.latent(), self.kept());
         self.forward(&self.images, &self.rows, 0..rows, kept);
         for panel in &kept.panels[..kept.count] {
             let panel = lock(panel);
             for s in 0..z.len() / (rows * k).max(1) {
-                for (row, said) in panel.each_said(outputs) {
+                for (row, said) in panel.each_said(kept_each) {
                     let at = (s * rows + row) * k;
                     let log_q = self.head.transport(said, &eps[at..at + k], &mut z[at..at + k]);
                     take(s, row, log_q);
@@ -302,27 +312,28 @@ impl<N: Network<T>, T: Scalar, H: Head<T>> Encoder<N, T, H> {
         own: &Own<'_, T>,
     ) {
         let (rows, k, outputs) = (self.shown(), self.latent(), self.network.outputs());
+        let kept_each = self.kept();
         let draws = dz.len() / (rows * k).max(1);
         let grads = &mut *lock(&kept.grads);
         summed(0..kept.count, grads, grad, &|i: usize, grad: &mut [T]| {
-            let Panel { from, columns, x, y, said, dsaid, tape } = &mut *lock(&kept.panels[i]);
+            let Panel { from, columns, x, y, said, dy, tape } = &mut *lock(&kept.panels[i]);
             let columns = *columns;
-            let said = &said[..columns * outputs];
-            let dsaid = room(dsaid, columns * outputs);
-            dsaid.fill(T::default());
+            let said = &said[..columns * kept_each];
+            let dy = room(dy, columns * outputs);
+            dy.fill(T::default());
             for s in 0..draws {
-                let each = said.chunks_exact(outputs).zip(dsaid.chunks_exact_mut(outputs));
-                for (j, (said, dsaid)) in each.enumerate() {
+                let each = said.chunks_exact(kept_each).zip(dy.chunks_exact_mut(outputs));
+                for (j, (said, dy)) in each.enumerate() {
                     let at = (s * rows + *from + j) * k;
                     let (eps, dz) = (&eps[at..at + k], &dz[at..at + k]);
-                    self.head.pull_back(said, eps, dz, dlog_q(s, *from + j), dsaid);
+                    self.head.pull_back(said, eps, dz, dlog_q(s, *from + j), dy);
                 }
             }
-            let each = said.chunks_exact(outputs).zip(dsaid.chunks_exact_mut(outputs));
-            each.for_each(|(said, dsaid)| own(said, dsaid));
-            let dy = room(y, columns * outputs);
-            to_panel(dsaid, outputs, dy);
-            self.network.backward(x, columns, dy, &mut [], tape, grad);
+            let each = said.chunks_exact(kept_each).zip(dy.chunks_exact_mut(outputs));
+            each.for_each(|(said, dy)| own(said, dy));
+            let y = room(y, columns * outputs);
+            to_panel(dy, outputs, y);
+            self.network.backward(x, columns, y, &mut [], tape, grad);
         });
     }
 
@@ -336,7 +347,7 @@ impl<N: Network<T>, T: Scalar, H: Head<T>> Encoder<N, T, H> {
     ) {
         out.fill(0.0);
         for panel in &kept.panels[..kept.count] {
-            for (_, said) in lock(panel).each_said(self.network.outputs()) {
+            for (_, said) in lock(panel).each_said(self.kept()) {
                 self.head.divergence(said, prior, out);
             }
         }
@@ -359,17 +370,17 @@ impl<N: Network<T>, T: Scalar, H: Head<T>> Encoder<N, T, H> {
         scaled.clear();
         scaled.extend(weights.iter().map(|&w| scale * w));
         let weights = &scaled[..];
-        self.back((eps, kept), dz, &|_, _| T::default(), grad, &|said, dsaid| {
-            self.head.pull_back_divergence(said, prior, weights, dsaid, &mut []);
+        self.back((eps, kept), dz, &|_, _| T::default(), grad, &|said, dy| {
+            self.head.pull_back_divergence(said, prior, weights, dy, &mut []);
         });
         if dprior.is_empty() {
             return;
         }
-        let outputs = self.network.outputs();
+        let (outputs, kept_each) = (self.network.outputs(), self.kept());
         for panel in &kept.panels[..kept.count] {
-            let Panel { columns, said, dsaid, .. } = &mut *lock(panel);
-            for said in said[..*columns * outputs].chunks_exact(outputs) {
-                let spent = &mut dsaid[..outputs];
+            let Panel { columns, said, dy, .. } = &mut *lock(panel);
+            for said in said[..*columns * kept_each].chunks_exact(kept_each) {
+                let spent = &mut dy[..outputs];
                 self.head.pull_back_divergence(said, prior, weights, spent, dprior);
             }
         }
@@ -414,7 +425,7 @@ impl<N: Network<T>, T: Scalar, H: Head<T>> Family<T> for Encoder<N, T, H> {
         fill_normal(rng, z);
         self.each_panel(&self.images, &self.rows, |panel| {
             for z in z.chunks_exact_mut(d) {
-                for (row, said) in panel.each_said(self.network.outputs()) {
+                for (row, said) in panel.each_said(self.kept()) {
                     let z = &mut z[row * k..(row + 1) * k];
                     eps.copy_from_slice(z);
                     self.head.transport(said, &eps, z);
@@ -433,7 +444,7 @@ impl<N: Network<T>, T: Scalar, H: Head<T>> Family<T> for Encoder<N, T, H> {
         out.fill(0.0);
         self.each_panel(&self.images, &self.rows, |panel| {
             for (z, out) in z.chunks_exact(d).zip(out.iter_mut()) {
-                for (row, said) in panel.each_said(self.network.outputs()) {
+                for (row, said) in panel.each_said(self.kept()) {
                     *out += scale * self.head.log_prob(said, &z[row * k..(row + 1) * k]);
                 }
             }
@@ -442,7 +453,7 @@ impl<N: Network<T>, T: Scalar, H: Head<T>> Family<T> for Encoder<N, T, H> {
     fn entropy(&self) -> Option<f64> {
         let mut sum = Some(0.0);
         self.each_panel(&self.images, &self.rows, |panel| {
-            for (_, said) in panel.each_said(self.network.outputs()) {
+            for (_, said) in panel.each_said(self.kept()) {
                 sum = sum.and_then(|sum| Some(sum + self.head.entropy(said)?));
             }
         });
@@ -510,7 +521,7 @@ impl<N: Network<T>, T: Scalar, H: Head<T>> Smooth<T> for Encoder<N, T, H> {
         for panel in &kept.panels[..kept.count] {
             let panel = lock(panel);
             for s in 0..grad.len() / (rows * k).max(1) {
-                for (row, said) in panel.each_said(self.network.outputs()) {
+                for (row, said) in panel.each_said(self.kept()) {
                     let at = (s * rows + row) * k;
                     let here = at..at + k;
                     let grad = &mut grad[here.clone()];

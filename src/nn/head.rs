@@ -24,7 +24,9 @@ use crate::special::LN_SQRT_2PI;
 /// | [`FullCovariance`] | `N(mean, L L')` | `2 k + k (k - 1) / 2` |
 /// | [`LogisticNormal`] | each `z` in `(0, 1)`, its logit `N(mean, sd^2)` | `2 k` |
 ///
-/// A draw is a differentiable function of `k` standard normal numbers, `z = T_y(eps)`.
+/// A draw is a differentiable function of `k` standard normal numbers, `z = T_y(eps)`. What `y` says is
+/// read once a datum ([`Head::read`]), however many draws there are; the other methods take what was
+/// read as `said`, and give gradients in `y`.
 pub trait Head<T: Scalar = f32>: Clone + Default + fmt::Debug + Send + Sync + 'static {
     /// A name, by which checkpoints tell it from others.
     fn name(&self) -> &'static str;
@@ -32,34 +34,40 @@ pub trait Head<T: Scalar = f32>: Clone + Default + fmt::Debug + Send + Sync + 's
     /// How many numbers of `y` say where `latent` numbers are; grows with `latent`.
     fn outputs(&self, latent: usize) -> usize;
 
+    /// How many numbers are kept of what is read of `latent` numbers.
+    fn kept(&self, latent: usize) -> usize;
+
+    /// Reads `y` (`outputs` numbers) into `said` (`kept` numbers).
+    fn read(&self, y: &[T], said: &mut [T]);
+
     /// Where each latent number lives.
     fn support(&self) -> Support {
         Support::Real
     }
 
     /// Writes `z = T_y(eps)` and returns `log q(z)`.
-    fn transport(&self, y: &[T], eps: &[T], z: &mut [T]) -> f64;
+    fn transport(&self, said: &[T], eps: &[T], z: &mut [T]) -> f64;
 
     /// Adds to `dy` the gradient in `y` of `<dz, T_y(eps)> + dlog_q * log q_y(T_y(eps))`.
-    fn pull_back(&self, y: &[T], eps: &[T], dz: &[T], dlog_q: T, dy: &mut [T]);
+    fn pull_back(&self, said: &[T], eps: &[T], dz: &[T], dlog_q: T, dy: &mut [T]);
 
     /// `log q(z)`
-    fn log_prob(&self, y: &[T], z: &[T]) -> f64;
+    fn log_prob(&self, said: &[T], z: &[T]) -> f64;
 
     /// Writes `grad_z log q(z)`, where `z = T_y(eps)`.
-    fn log_prob_grad(&self, y: &[T], eps: &[T], z: &[T], grad: &mut [T]);
+    fn log_prob_grad(&self, said: &[T], eps: &[T], z: &[T], grad: &mut [T]);
 
     /// Writes the mean and the standard deviation of each latent number.
-    fn moments(&self, y: &[T], mean: &mut [T], sd: &mut [T]);
+    fn moments(&self, said: &[T], mean: &mut [T], sd: &mut [T]);
 
     /// The entropy in nats, where it has a closed form.
-    fn entropy(&self, _y: &[T]) -> Option<f64> {
+    fn entropy(&self, _said: &[T]) -> Option<f64> {
         None
     }
 
     /// Where `KL(q || prod_k N(m_k, v_k))` has a closed form, adds the part of each latent number to
     /// `out` and returns true. `prior` is made of the `m_k` and the `ln v_k`.
-    fn divergence(&self, _y: &[T], _prior: (&[T], &[T]), _out: &mut [f64]) -> bool {
+    fn divergence(&self, _said: &[T], _prior: (&[T], &[T]), _out: &mut [f64]) -> bool {
         false
     }
 
@@ -67,7 +75,7 @@ pub trait Head<T: Scalar = f32>: Clone + Default + fmt::Debug + Send + Sync + 's
     /// `ln v_k` to `dprior` unless it is empty.
     fn pull_back_divergence(
         &self,
-        _y: &[T],
+        _said: &[T],
         _prior: (&[T], &[T]),
         _weights: &[T],
         _dy: &mut [T],
@@ -76,11 +84,22 @@ pub trait Head<T: Scalar = f32>: Clone + Default + fmt::Debug + Send + Sync + 's
     }
 }
 
-/// `ln sd^2` of a raw number, its slope, and `sd`.
+/// Reads `y = [mean | raw | ..]` as `[mean | ln sd^2 | its slope in raw | sd | ..]`.
+fn read_normals<T: Scalar>(k: usize, y: &[T], said: &mut [T]) {
+    said[..k].copy_from_slice(&y[..k]);
+    for i in 0..k {
+        let (log_variance, slope) = bounded(y[k + i]);
+        said[k + i] = log_variance;
+        said[2 * k + i] = slope;
+        said[3 * k + i] = (T::from_f64(0.5) * log_variance).quick_exp();
+    }
+    said[4 * k..].copy_from_slice(&y[2 * k..]);
+}
+
+/// What was read of one normal: mean, `ln sd^2`, its slope and `sd`.
 #[inline(always)]
-fn spread<T: Scalar>(raw: T) -> (T, T, T) {
-    let (log_variance, slope) = bounded(raw);
-    (log_variance, slope, (T::from_f64(0.5) * log_variance).quick_exp())
+fn normal<T: Scalar>(said: &[T], k: usize, i: usize) -> (T, T, T, T) {
+    (said[i], said[k + i], said[2 * k + i], said[3 * k + i])
 }
 
 /// `log N(z; mean, sd^2)` from noise and `ln sd^2`.

@@ -199,8 +199,8 @@ impl<D: Network<T>, E: Network<T>, T: Scalar, H: Head<T>> Vae<'_, D, E, T, H> {
     pub fn evaluate(&self, images: &Images, draws: usize, seed: u64) -> Result<Evaluation, Error> {
         self.check()?;
         let (head, said) = (self.encoder.head(), self.encoder.said(images)?);
-        let outputs = said.len() / images.len();
-        let of = |i: usize| &said[i * outputs..(i + 1) * outputs];
+        let kept = self.encoder.kept();
+        let of = |i: usize| &said[i * kept..(i + 1) * kept];
         let transport = |i: usize, eps: &[T], z: &mut [T]| head.transport(of(i), eps, z);
         let normal = self.decoder.learned_prior().normal();
         let divergence = |i: usize, out: &mut [f64]| head.divergence(of(i), normal, out);

@@ -1,6 +1,6 @@
 //! `LogisticNormal`: latent numbers between 0 and 1.
 
-use super::{Head, log_normal, spread};
+use super::{Head, log_normal, normal, read_normals};
 use crate::bijector::Support;
 use crate::scalar::Scalar;
 
@@ -52,27 +52,33 @@ impl<T: Scalar> Head<T> for LogisticNormal {
     fn outputs(&self, latent: usize) -> usize {
         2 * latent
     }
+    fn kept(&self, latent: usize) -> usize {
+        4 * latent
+    }
+    fn read(&self, y: &[T], said: &mut [T]) {
+        read_normals(y.len() / 2, y, said);
+    }
     fn support(&self) -> Support {
         Support::Unit
     }
 
-    fn transport(&self, y: &[T], eps: &[T], z: &mut [T]) -> f64 {
-        let (mean, raw) = y.split_at(z.len());
+    fn transport(&self, said: &[T], eps: &[T], z: &mut [T]) -> f64 {
+        let k = z.len();
         let mut log_q = 0.0;
-        for (((z, &eps), &mean), &raw) in z.iter_mut().zip(eps).zip(mean).zip(raw) {
-            let (log_variance, _, sd) = spread(raw);
-            let (here, _, log_slope) = squash(mean + sd * eps);
-            *z = here;
-            log_q += log_normal(eps, log_variance) - log_slope;
+        for i in 0..k {
+            let (mean, log_variance, _, sd) = normal(said, k, i);
+            let (here, _, log_slope) = squash(mean + sd * eps[i]);
+            z[i] = here;
+            log_q += log_normal(eps[i], log_variance) - log_slope;
         }
         log_q
     }
 
-    fn pull_back(&self, y: &[T], eps: &[T], dz: &[T], dlog_q: T, dy: &mut [T]) {
+    fn pull_back(&self, said: &[T], eps: &[T], dz: &[T], dlog_q: T, dy: &mut [T]) {
         let (k, half) = (dz.len(), T::from_f64(0.5));
         for i in 0..k {
-            let (_, slope, sd) = spread(y[k + i]);
-            let (z, rest, _) = squash(y[i] + sd * eps[i]);
+            let (mean, _, slope, sd) = normal(said, k, i);
+            let (z, rest, _) = squash(mean + sd * eps[i]);
             // of z, and of -ln z (1 - z), in the logit
             let du = dz[i] * z * rest - dlog_q * (rest - z);
             dy[i] += du;
@@ -80,31 +86,30 @@ impl<T: Scalar> Head<T> for LogisticNormal {
         }
     }
 
-    fn log_prob(&self, y: &[T], z: &[T]) -> f64 {
-        let (mean, raw) = y.split_at(z.len());
-        let term = |((&z, &mean), &raw): ((&T, &T), &T)| {
-            let (log_variance, _, sd) = spread(raw);
+    fn log_prob(&self, said: &[T], z: &[T]) -> f64 {
+        let term = |(i, z): (usize, &T)| {
+            let (mean, log_variance, _, sd) = normal(said, said.len() / 4, i);
             let (log_z, log_rest) = (z.to_f64().ln(), (-z.to_f64()).ln_1p());
             let eps = (log_z - log_rest - mean.to_f64()) / sd.to_f64();
             log_normal(eps, log_variance.to_f64()) - log_z - log_rest
         };
-        z.iter().zip(mean).zip(raw).map(term).sum()
+        z.iter().enumerate().map(term).sum()
     }
 
-    fn log_prob_grad(&self, y: &[T], eps: &[T], _z: &[T], grad: &mut [T]) {
+    fn log_prob_grad(&self, said: &[T], eps: &[T], _z: &[T], grad: &mut [T]) {
         let k = grad.len();
         for (i, g) in grad.iter_mut().enumerate() {
-            let sd = spread(y[k + i]).2;
-            let (z, rest, _) = squash(y[i] + sd * eps[i]);
+            let (mean, _, _, sd) = normal(said, k, i);
+            let (z, rest, _) = squash(mean + sd * eps[i]);
             *g = -(eps[i] / sd + rest - z) / (z * rest);
         }
     }
 
-    fn moments(&self, y: &[T], mean: &mut [T], sd: &mut [T]) {
+    fn moments(&self, said: &[T], mean: &mut [T], sd: &mut [T]) {
         let k = mean.len();
         for i in 0..k {
-            let (centre, spread) = (y[i].to_f64(), spread(y[k + i]).2.to_f64());
-            let at = |eps: f64| squash(centre + spread * eps).0;
+            let (centre, _, _, spread) = normal(said, k, i);
+            let at = |eps: f64| squash(centre.to_f64() + spread.to_f64() * eps).0;
             let first: f64 = nodes().map(|(eps, w)| w * at(eps)).sum();
             let second: f64 = nodes().map(|(eps, w)| w * (at(eps) - first).powi(2)).sum();
             (mean[i], sd[i]) = (T::from_f64(first), T::from_f64(second.sqrt()));

@@ -1,6 +1,6 @@
 //! `MeanField`: each latent number a normal of its own.
 
-use super::{Head, log_normal, normal_divergence, spread};
+use super::{Head, log_normal, normal, normal_divergence, read_normals};
 use crate::scalar::Scalar;
 use crate::special::LN_SQRT_2PI;
 
@@ -16,68 +16,69 @@ impl<T: Scalar> Head<T> for MeanField {
     fn outputs(&self, latent: usize) -> usize {
         2 * latent
     }
+    fn kept(&self, latent: usize) -> usize {
+        4 * latent
+    }
+    fn read(&self, y: &[T], said: &mut [T]) {
+        read_normals(y.len() / 2, y, said);
+    }
 
-    fn transport(&self, y: &[T], eps: &[T], z: &mut [T]) -> f64 {
-        let (mean, raw) = y.split_at(z.len());
+    fn transport(&self, said: &[T], eps: &[T], z: &mut [T]) -> f64 {
+        let k = z.len();
         let mut log_q = 0.0;
-        for (((z, &eps), &mean), &raw) in z.iter_mut().zip(eps).zip(mean).zip(raw) {
-            let (log_variance, _, sd) = spread(raw);
-            *z = mean + sd * eps;
-            log_q += log_normal(eps, log_variance);
+        for i in 0..k {
+            let (mean, log_variance, _, sd) = normal(said, k, i);
+            z[i] = mean + sd * eps[i];
+            log_q += log_normal(eps[i], log_variance);
         }
         log_q
     }
 
-    fn pull_back(&self, y: &[T], eps: &[T], dz: &[T], dlog_q: T, dy: &mut [T]) {
+    fn pull_back(&self, said: &[T], eps: &[T], dz: &[T], dlog_q: T, dy: &mut [T]) {
         let (k, half) = (dz.len(), T::from_f64(0.5));
-        let raw = &y[k..];
-        let (dmean, draw) = dy.split_at_mut(k);
         for i in 0..k {
-            let (_, slope, sd) = spread(raw[i]);
-            dmean[i] += dz[i];
-            draw[i] += half * (dz[i] * eps[i] * sd - dlog_q) * slope;
+            let (_, _, slope, sd) = normal(said, k, i);
+            dy[i] += dz[i];
+            dy[k + i] += half * (dz[i] * eps[i] * sd - dlog_q) * slope;
         }
     }
 
-    fn log_prob(&self, y: &[T], z: &[T]) -> f64 {
-        let (mean, raw) = y.split_at(z.len());
-        let term = |((&z, &mean), &raw): ((&T, &T), &T)| {
-            let (log_variance, _, sd) = spread(raw);
+    fn log_prob(&self, said: &[T], z: &[T]) -> f64 {
+        let term = |(i, &z): (usize, &T)| {
+            let (mean, log_variance, _, sd) = normal(said, said.len() / 4, i);
             log_normal((z - mean) / sd, log_variance)
         };
-        z.iter().zip(mean).zip(raw).map(term).sum()
+        z.iter().enumerate().map(term).sum()
     }
 
-    fn log_prob_grad(&self, y: &[T], eps: &[T], _z: &[T], grad: &mut [T]) {
-        let raw = &y[grad.len()..];
-        for ((g, &eps), &raw) in grad.iter_mut().zip(eps).zip(raw) {
-            *g = -eps / spread(raw).2;
-        }
+    fn log_prob_grad(&self, said: &[T], eps: &[T], _z: &[T], grad: &mut [T]) {
+        let k = grad.len();
+        grad.iter_mut().enumerate().for_each(|(i, g)| *g = -eps[i] / normal(said, k, i).3);
     }
 
-    fn moments(&self, y: &[T], mean: &mut [T], sd: &mut [T]) {
-        let (means, raw) = y.split_at(mean.len());
-        mean.copy_from_slice(means);
-        sd.iter_mut().zip(raw).for_each(|(sd, &raw)| *sd = spread(raw).2);
+    fn moments(&self, said: &[T], mean: &mut [T], sd: &mut [T]) {
+        let k = mean.len();
+        mean.copy_from_slice(&said[..k]);
+        sd.copy_from_slice(&said[3 * k..]);
     }
 
-    fn entropy(&self, y: &[T]) -> Option<f64> {
-        let raw = &y[y.len() / 2..];
-        Some(raw.iter().map(|&raw| 0.5 * spread(raw).0.to_f64() + LN_SQRT_2PI + 0.5).sum())
+    fn entropy(&self, said: &[T]) -> Option<f64> {
+        let k = said.len() / 4;
+        Some(said[k..2 * k].iter().map(|v| 0.5 * v.to_f64() + LN_SQRT_2PI + 0.5).sum())
     }
 
-    fn divergence(&self, y: &[T], prior: (&[T], &[T]), out: &mut [f64]) -> bool {
-        let (mean, raw) = y.split_at(out.len());
-        for (k, out) in out.iter_mut().enumerate() {
-            let (log_variance, _, sd) = spread(raw[k]);
-            *out += normal_divergence((mean[k], sd * sd, log_variance), (prior.0[k], prior.1[k]));
+    fn divergence(&self, said: &[T], prior: (&[T], &[T]), out: &mut [f64]) -> bool {
+        let k = out.len();
+        for (i, out) in out.iter_mut().enumerate() {
+            let (mean, log_variance, _, sd) = normal(said, k, i);
+            *out += normal_divergence((mean, sd * sd, log_variance), (prior.0[i], prior.1[i]));
         }
         true
     }
 
     fn pull_back_divergence(
         &self,
-        y: &[T],
+        said: &[T],
         (m, log_v): (&[T], &[T]),
         weights: &[T],
         dy: &mut [T],
@@ -85,14 +86,14 @@ impl<T: Scalar> Head<T> for MeanField {
     ) {
         let (k, half, one) = (weights.len(), T::from_f64(0.5), T::from_f64(1.0));
         for i in 0..k {
-            let (_, slope, sd) = spread(y[k + i]);
-            let precision = (-log_v[i]).exp();
-            let off = (y[i] - m[i]) * precision;
+            let (mean, _, slope, sd) = normal(said, k, i);
+            let precision = (-log_v[i]).quick_exp();
+            let off = (mean - m[i]) * precision;
             dy[i] -= weights[i] * off;
             dy[k + i] += half * weights[i] * (one - sd * sd * precision) * slope;
             if !dprior.is_empty() {
                 dprior[i] += weights[i] * off;
-                let square = (y[i] - m[i]) * off + sd * sd * precision;
+                let square = (mean - m[i]) * off + sd * sd * precision;
                 dprior[k + i] += half * weights[i] * (square - one);
             }
         }
