@@ -38,6 +38,10 @@ const EXACT: [(&str, &str, &str); 6] = [
     ("w8_online", "the same by minibatches of 128; a pass", "predictive_ll_word"),
 ];
 
+/// Networks, of which the data are shown a batch at a time.
+const NETWORKS: [(&str, &str, &str); 1] =
+    [("w5", "autoencoder 784-500-2x20-500-784, 128 images a step, one epoch", "elbo")];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("What does a step cost, beside the limit of the machine and beside other tools?");
     let lines = Lines::read(include_str!("../../book/measured/performance.jsonl"))?;
@@ -69,7 +73,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         )?;
     }
     book::fragment("performance", &table);
-    exact(&lines, &machine)?;
+    whole_passes(&lines, &machine, &EXACT, "performance_exact")?;
+    whole_passes(&lines, &machine, &NETWORKS, "performance_networks")?;
+    epochs(&lines)?;
     topics(&lines)?;
     quality(&lines)?;
     slopes(&lines)?;
@@ -151,11 +157,16 @@ fn quality(lines: &Lines) -> Result<(), Box<dyn Error>> {
 }
 
 /// Steps of exact moves: the same table, with the answer each tool has after the same steps.
-fn exact(lines: &Lines, machine: &Machine) -> Result<(), Box<dyn Error>> {
+fn whole_passes(
+    lines: &Lines,
+    machine: &Machine,
+    workloads: &[(&str, &str, &str)],
+    fragment: &str,
+) -> Result<(), Box<dyn Error>> {
     let mut table = String::from(
         "| | workload | ms a step | peers, ms | ratio to the best | limit, ms | × limit | MiB | quality | peers' |\n|---|---|---|---|---|---|---|---|---|---|\n",
     );
-    for (name, what, quality) in EXACT {
+    for &(name, what, quality) in workloads {
         let ours = lines.step(name, "elbo").ok_or(format!("no line of {name}"))?;
         let (_, best) = lines.best_peer(name).ok_or(format!("no peer in {name}"))?;
         let limit = machine.limit(name);
@@ -181,7 +192,35 @@ fn exact(lines: &Lines, machine: &Machine) -> Result<(), Box<dyn Error>> {
             list(&answer)
         )?;
     }
-    book::fragment("performance_exact", &table);
+    book::fragment(fragment, &table);
+    Ok(())
+}
+
+/// What twenty epochs of an autoencoder reach at images that were not learned from.
+fn epochs(lines: &Lines) -> Result<(), Box<dyn Error>> {
+    let mut table = String::from(
+        "| climbed | ELBO | weighted bound, 500 draws | standard error | s |\n|---|---|---|---|---|\n",
+    );
+    for (name, what) in
+        [("w5_elbo", "the ELBO, one draw"), ("w5_iwae", "50 draws, weighed image by image")]
+    {
+        let of = |key: &str| {
+            lines.quality(name, "elbo", key).ok_or(format!("no {key} in a line of {name}"))
+        };
+        let seconds = of("cpu_ms_step_median")? * of("steps")? / 1e3;
+        writeln!(
+            table,
+            "| {what} | {:.1} | {:.1} | {:.2} | {} |",
+            of("elbo")?,
+            of("bound")?,
+            of("bound_mcse")?,
+            digits(seconds)
+        )?;
+    }
+    let jax =
+        lines.quality("w5_elbo", "jax-hand", "elbo").ok_or("no line of JAX over twenty epochs")?;
+    writeln!(table, "| JAX: the ELBO, one draw, divergence in closed form | {jax:.1} | | | |")?;
+    book::fragment("performance_epochs", &table);
     Ok(())
 }
 
@@ -316,7 +355,7 @@ fn whole(lines: &Lines) -> Result<(), Box<dyn Error>> {
 fn threads(lines: &Lines) -> Result<(), Box<dyn Error>> {
     let mut table =
         String::from("| | one thread, ms a step | two threads | faster |\n|---|---|---|---|\n");
-    for name in ["w2a", "w2b", "w3", "w4_em", "w8_batch"] {
+    for name in ["w2a", "w2b", "w3", "w4_em", "w5", "w8_batch", "w8_online"] {
         let ms = |n: u64| lines.with_threads(name, n).ok_or(format!("no line of {name}"));
         let (one, two) = (ms(1)?, ms(2)?);
         writeln!(table, "| {name} | {} | {} | {:.2} |", digits(one), digits(two), one / two)?;
