@@ -84,7 +84,10 @@ impl Observations {
                 place: format!("data[{i}]"),
                 value: "missing altogether".to_string(),
                 count: String::new(),
-                remedy: format!("Drop row {i} (rows count from 0)"),
+                remedy: format!(
+                    "Drop row {i} (rows count from 0); in a series, where it is a time that was not \
+                     looked at, take `Observations::with_gaps`"
+                ),
             });
         }
         self.missing = self.values.iter().any(|x| x.is_nan());

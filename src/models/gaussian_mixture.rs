@@ -87,8 +87,34 @@ impl GaussianMixture {
     /// starts where k-means++ with seed 0 puts it.
     ///
     /// # Errors
-    /// No components, more than there are different rows, or a column that is constant.
+    /// No components, more than there are different rows, a column that is constant or that others
+    /// determine ([`GaussianMixture::of_kind`] takes the last).
     pub fn new(data: impl Into<Source>, components: usize) -> Result<GaussianMixture, Error> {
+        GaussianMixture::of_kind(data, components, Covariance::Full)
+    }
+
+    /// The same with covariances of a kind: diagonal and spherical ones allow for columns that
+    /// determine each other, too.
+    ///
+    /// ```
+    /// use elbo::data::Observations;
+    /// use elbo::models::{Covariance, GaussianMixture};
+    /// // the second column is twice the first
+    /// let data = Observations::new(vec![0.0, 0.0, 1.0, 2.0, 7.0, 14.0, 9.0, 18.0], 2)?;
+    /// assert!(GaussianMixture::new(data.clone(), 2).is_err());
+    /// let model = GaussianMixture::of_kind(data, 2, Covariance::Diagonal)?;
+    /// assert_eq!(model.fit(1)?.fit.model.len(), 2);
+    /// # Ok::<(), elbo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`GaussianMixture::new`]; columns that determine each other where covariances are full or
+    /// tied.
+    pub fn of_kind(
+        data: impl Into<Source>,
+        components: usize,
+        covariance: Covariance,
+    ) -> Result<GaussianMixture, Error> {
         let data = data.into();
         data.view().complete()?;
         if components == 0 {
@@ -99,7 +125,6 @@ impl GaussianMixture {
             let remedy = format!("the data have only {most} different rows; take at most {most}");
             return Err(Error::option("components", components, &remedy));
         }
-        let covariance = Covariance::Full;
         covariance.check(data.view())?;
         let parameters = Parameters::new(data.view(), components, covariance);
         let components = parameters.components();

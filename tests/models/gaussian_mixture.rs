@@ -529,3 +529,19 @@ fn the_choice_of_components_lists_what_failed() -> Result<(), Error> {
     assert_eq!(text.lines().count(), 7);
     Ok(())
 }
+
+#[test]
+fn columns_that_determine_each_other_fit_where_columns_are_independent() -> Result<(), Error> {
+    let twice = |x: &[f64]| vec![x[0], x[1], 2.0 * x[0] + x[1]];
+    let data = Observations::new(OLD_FAITHFUL.iter().flat_map(|x| twice(x)).collect(), 3)?;
+    let said = message(GaussianMixture::new(data.clone(), 2));
+    assert!(said.contains("determine column 2") && said.contains("of_kind"), "{said}");
+    for covariance in [Covariance::Diagonal, Covariance::Spherical] {
+        let model = GaussianMixture::of_kind(data.clone(), 2, covariance)?;
+        assert!(model.fit(1)?.fit.model.criteria().log_likelihood.is_finite());
+    }
+    // so that a selection over kinds has those that can be
+    let all = select(data, [2], &[Covariance::Full, Covariance::Diagonal], 1)?;
+    assert!(all.candidates[0].result.is_err() && all.best == 1);
+    Ok(())
+}

@@ -76,7 +76,10 @@ impl Covariance {
                 return Err(Error::NotPositiveDefinite {
                     what: "the covariance of the data".to_string(),
                     reason,
-                    remedy: "drop that column, or take Covariance::Diagonal".to_string(),
+                    remedy: "drop that column, or start with independent columns: \
+                             `GaussianMixture::of_kind(data, K, Covariance::Diagonal)`, or \
+                             `HiddenMarkov::diagonal`"
+                        .to_string(),
                 });
             }
         }

@@ -66,8 +66,7 @@ pub fn select(
     let (mut candidates, mut best) = (Vec::new(), None);
     for (components, covariance) in choices {
         // the starts of each are spread over threads
-        let fit = GaussianMixture::new(data.clone(), components)
-            .and_then(|model| model.with_covariance(covariance))
+        let fit = GaussianMixture::of_kind(data.clone(), components, covariance)
             .and_then(|model| model.fit(seed));
         let result = fit.as_ref().map(|best| best.fit.model.criteria()).map_err(Error::clone);
         if let (Ok(criteria), Ok(fit)) = (&result, fit)
