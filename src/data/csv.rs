@@ -72,7 +72,7 @@ impl Csv {
     /// Reads anything that can be read.
     ///
     /// # Errors
-    /// No header, no rows, two columns of one name, a row that is longer or shorter than the
+    /// No header, numbers in its place, no rows, two columns of one name, a row that is longer or shorter than the
     /// header (by line), or text that is not UTF-8.
     pub fn read(from: impl Read) -> Result<Csv, Error> {
         Csv::parse("the table", from, b',')
@@ -95,6 +95,14 @@ impl Csv {
         let names: Vec<String> = header.iter().map(str::to_string).collect();
         if names.iter().all(String::is_empty) {
             return Err(wrong("has no header; its first line must name the columns".to_string()));
+        }
+        // years may name columns, measurements may not
+        let numbers = names.iter().all(|name| name.parse::<f64>().is_ok_and(f64::is_finite));
+        if numbers && names.iter().any(|name| name.parse::<u64>().is_err()) {
+            return Err(wrong(
+                "has numbers in its first line, which must name the columns; put names above them"
+                    .to_string(),
+            ));
         }
         if let Some(j) = (0..names.len()).find(|&j| names[..j].contains(&names[j])) {
             return Err(wrong(format!("has two columns called \"{}\"; rename one", names[j])));
@@ -261,6 +269,10 @@ mod tests {
             text(read("a,b\n1,2\n3\n")),
             "E11 the table: line 3 has 1 cells, the header 2; make them agree"
         );
+        assert!(
+            text(read("1.5,2\n3,4\n")).contains("has numbers in its first line, which must name")
+        );
+        assert_eq!(read("2019,2020\n3,4\n").expect("years").names(), ["2019", "2020"]);
         assert!(text(read("")).contains("has no header; its first line must name the columns"));
         assert!(text(read("a,b\n")).starts_with("E02 the table has no observations"));
         assert!(text(read("a,a\n1,2\n")).contains("has two columns called \"a\"; rename one"));

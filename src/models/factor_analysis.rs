@@ -174,7 +174,9 @@ impl FactorAnalysis {
 
     /// The maximum of the likelihood of probabilistic PCA: `W = U (L - s2 I)^(1/2)` with the `q`
     /// largest eigenvalues `L` of the covariance and their vectors `U`, and `s2` the mean of the
-    /// others (Tipping and Bishop 1999).
+    /// others (Tipping and Bishop 1999). Where `q` components leave no noise, as with columns that
+    /// determine each other, the likelihood has no maximum and [`FactorAnalysis::log_likelihood`] is
+    /// not finite.
     #[must_use]
     pub fn closed_form(&self) -> FactorAnalysis {
         let (d, q) = self.loadings.shape();
@@ -190,6 +192,9 @@ impl FactorAnalysis {
         let mut order: Vec<usize> = (0..d).collect();
         order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
         let rest = order[q..].iter().map(|&k| eigen.eigenvalues[k].max(0.0)).sum::<f64>();
+        // what is left of rounding is no noise
+        let rounding = d as f64 * f64::EPSILON * eigen.eigenvalues[order[0]];
+        let rest = if rest <= rounding { 0.0 } else { rest };
         let noise = rest / (d - q) as f64;
         best.uniqueness = Uniqueness::Shared;
         for (k, &from) in order[..q].iter().enumerate() {

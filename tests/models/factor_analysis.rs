@@ -273,3 +273,12 @@ fn a_repeated_column_is_noticed() {
     let said = fit.model.warnings();
     assert!(said.iter().any(|w| w.message.contains("(a Heywood case)")), "{said:?}");
 }
+
+/// Three columns on a plane: two components leave no noise, and rounding is not taken for any.
+#[test]
+fn a_closed_form_without_noise_has_no_likelihood() {
+    let cells = rows(40).chunks_exact(4).flat_map(|r| [r[0], r[1], r[0] - 2.0 * r[1]]).collect();
+    let data = Observations::new(cells, 3).expect("fine");
+    let model = FactorAnalysis::principal(data, 2).expect("fine");
+    assert!(!model.closed_form().log_likelihood().is_finite());
+}
