@@ -139,6 +139,16 @@ pub(crate) fn square<T: Scalar>(x: &[T]) -> f64 {
     dispatch(Square(x))
 }
 
+/// Sets all to 0.
+pub(crate) fn clear<T: Scalar>(x: &mut [T]) {
+    if x.len() > LONG {
+        let (a, b) = x.split_at_mut(x.len() / 2);
+        both(|| clear(a), || clear(b));
+        return;
+    }
+    x.fill(T::default());
+}
+
 /// Longer passes over the parameters are shared among the threads of the pool.
 pub(crate) const LONG: usize = 1 << 16;
 

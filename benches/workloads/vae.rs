@@ -1,6 +1,6 @@
 //! w5: a variational autoencoder of MNIST, 784-500-2x20-500-784, one epoch from common weights; and
 //! twenty epochs, climbing the ELBO or the bound of 50 draws weighed image by image, with the bound of
-//! 500 draws at the test images.
+//! 500 draws at the test images. `--recommended` takes the divergence in closed form and four draws.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use elbo::nn::{Activation, Decoder, Encoder, Evaluation, Layer, Likelihood, Mlp,
 use elbo::noise::fill_normal;
 use elbo::{
     Adam, ClosedFormKl, DoublyReparameterized, GradientAscent, GradientEstimator, Minibatch,
-    Options, PerDatum, Purpose, Reparameterization, Run, Schedule, Scheduled, Stop, stream,
+    Options, PerDatum, Purpose, Reparameterization, Run, Stop, stream,
 };
 use nalgebra::DMatrix;
 use serde_json::json;
@@ -56,7 +56,7 @@ pub fn run(job: &Job) -> Result<(), Failure> {
     let work = &job.work;
     let climb = || match (work.draws, job.moves) {
         (1, Move::Adam) => fit(job, model, q, Reparameterization { draws: 1 }),
-        (1, Move::Recommended) => fit(job, model, q, ClosedFormKl::new(1)),
+        (1, Move::Recommended) => fit(job, model, q, ClosedFormKl::new(4)),
         (draws, _) => fit(job, model, q, PerDatum(DoublyReparameterized { draws, alpha: 0.0 })),
     };
     let (pair, (prepare, wall, cpu)) = match job.threads {
@@ -74,7 +74,7 @@ pub fn run(job: &Job) -> Result<(), Failure> {
         "{}",
         json!({
             "peer": "elbo", "version": env!("CARGO_PKG_VERSION"), "workload": work.name, "threads": job.threads,
-            "config": { "recommended": job.moves == Move::Recommended, "steps": work.steps, "chunk": work.chunk, "batch": work.batch, "lr": work.rate, "data": work.folder },
+            "config": { "closed_form_four_draws": job.moves == Move::Recommended, "steps": work.steps, "chunk": work.chunk, "batch": work.batch, "lr": work.rate, "data": work.folder },
             "jit_s": digits(prepare, 5), "wall_s": digits(total, 4), "wall_total_s": digits(total + prepare, 4),
             "steps": work.steps, "ms_step_median": digits(quantile(&wall, 0.5), 6),
             "ms_step_min": digits(quantile(&wall, 0.0), 6), "ms_step_p25": digits(quantile(&wall, 0.25), 6),
@@ -97,11 +97,7 @@ where
     E: GradientEstimator<Decoder<Mlp>, Encoder<Mlp>, f32>,
 {
     let work = &job.work;
-    let schedule = match job.moves {
-        Move::Adam => Schedule::Constant,
-        Move::Recommended => Schedule::Cosine { steps: work.steps as u64, floor: 0.0 },
-    };
-    let inner = GradientAscent::new(estimator, Scheduled::new(Adam::rate(work.rate), schedule));
+    let inner = GradientAscent::new(estimator, Adam::rate(work.rate));
     let ascent = Minibatch::new(work.batch.unwrap_or(128), inner);
     let options = Options {
         steps: work.steps,

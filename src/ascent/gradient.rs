@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::estimator::{GradientEstimator, NonFinite, Objective};
 use crate::family::Family;
 use crate::model::Model;
-use crate::optimizer::{Optimizer, square};
+use crate::optimizer::{Optimizer, clear, square};
 use crate::scalar::Scalar;
 use crate::start;
 use crate::warning::Warning;
@@ -112,8 +112,8 @@ impl<E, O> GradientAscent<E, O> {
         let n_theta = model.n_theta();
         let sizes = [n_theta, q.n_params()];
         for (next, size) in b.next.iter_mut().zip(sizes) {
-            next.clear();
             next.resize(size, T::default());
+            clear(next);
         }
         let [grad_theta, grad_lambda] = &mut b.next;
         let estimate =

@@ -387,11 +387,7 @@ where
             return;
         }
         let from = grad_theta.len() - learned;
-        self.spare.lend(|Scratch { grads, .. }| {
-            if grads.is_empty() {
-                grads.push(Vec::new());
-            }
-            let dprior = &mut grads[0];
+        self.spare.lend(|Scratch { dprior, .. }| {
             dprior.clear();
             dprior.resize(learned, T::default());
             q.pull_back_with(noise, dz, prior, grad_lambda, dprior);

@@ -95,7 +95,7 @@ impl<S: Default> Spare<S> {
 }
 
 /// Works on each number, as many at a time as there are threads, each of which adds to a gradient of
-/// its own (`grads`); these are added to `grad` in the order of the numbers.
+/// its own (`grads`, 0 between calls); these are added to `grad` in the order of the numbers.
 pub(crate) fn summed<T: Scalar>(
     range: Range<usize>,
     grads: &mut Vec<Vec<T>>,
@@ -109,7 +109,7 @@ pub(crate) fn summed<T: Scalar>(
     for first in range.clone().step_by(width) {
         let others = &mut grads[..width.min(range.end - first) - 1];
         both(|| work(first, grad), || beside(first + 1, n, others, work));
-        others.iter().for_each(|own| add(own, grad));
+        others.iter_mut().for_each(|own| add(own, grad));
     }
 }
 
@@ -123,8 +123,11 @@ fn beside<T: Scalar>(
     match grads {
         [] => {}
         [own] => {
-            own.clear();
-            own.resize(n, T::default());
+            // what has been added was set to 0 again
+            if own.len() != n {
+                own.clear();
+                own.resize(n, T::default());
+            }
             work(first, own);
         }
         _ => {
@@ -140,12 +143,12 @@ pub(crate) fn lock<S>(mutex: &Mutex<S>) -> MutexGuard<'_, S> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// `to += from`, a long one in two halves side by side.
-fn add<T: Scalar>(from: &[T], to: &mut [T]) {
+/// `to += from`, and `from` is 0 again; a long one in two halves side by side.
+fn add<T: Scalar>(from: &mut [T], to: &mut [T]) {
     const LONG: usize = 1 << 16;
     if from.len() > LONG {
         let half = from.len() / 2;
-        let ((a, b), (c, d)) = (from.split_at(half), to.split_at_mut(half));
+        let ((a, b), (c, d)) = (from.split_at_mut(half), to.split_at_mut(half));
         both(|| add(a, c), || add(b, d));
         return;
     }
@@ -153,7 +156,7 @@ fn add<T: Scalar>(from: &[T], to: &mut [T]) {
 }
 
 struct Add<'a, T> {
-    from: &'a [T],
+    from: &'a mut [T],
     to: &'a mut [T],
 }
 
@@ -162,6 +165,9 @@ impl<T: Scalar> pulp::WithSimd for Add<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, _: S) {
-        self.to.iter_mut().zip(self.from).for_each(|(to, from)| *to += *from);
+        for (to, from) in self.to.iter_mut().zip(self.from) {
+            *to += *from;
+            *from = T::default();
+        }
     }
 }

@@ -40,12 +40,14 @@ pub(super) struct Panel<T, Tape> {
 #[derive(Debug)]
 pub(super) struct Scratch<T, Tape> {
     panels: Vec<Mutex<Panel<T, Tape>>>,
-    pub grads: Vec<Vec<T>>,
+    grads: Vec<Vec<T>>,
+    /// Of a divergence in what the prior learns.
+    pub dprior: Vec<T>,
 }
 
 impl<T, Tape> Default for Scratch<T, Tape> {
     fn default() -> Self {
-        Scratch { panels: Vec::new(), grads: Vec::new() }
+        Scratch { panels: Vec::new(), grads: Vec::new(), dprior: Vec::new() }
     }
 }
 
@@ -132,7 +134,7 @@ impl<N: Network<T>, T: Scalar> Decoder<N, T> {
         work: impl Fn(&mut Panel<T, N::Tape>, &mut [T]) + Sync,
         mut take: impl FnMut(&Panel<T, N::Tape>),
     ) {
-        self.spare.lend(|Scratch { panels, grads }| {
+        self.spare.lend(|Scratch { panels, grads, .. }| {
             let width = threads();
             if panels.len() < width {
                 panels.resize_with(width, Mutex::default);
