@@ -18,7 +18,7 @@ pub use enumeration::{Enumeration, States};
 pub use gumbel_softmax::{GumbelSoftmax, RelaxedDraws};
 pub use importance_weighted::{DoublyReparameterized, ImportanceWeighted, WeightedDraws};
 pub use objective::Objective;
-pub use per_datum::{LocalDraws, PerDatum};
+pub use per_datum::{LocalDraws, PerDatum, Weighting};
 pub use reparameterization::{Draws, Reparameterization, StickingTheLanding};
 pub use score_function::{ScoreFunction, ScoredDraws};
 pub use vimco::Vimco;

@@ -121,111 +121,96 @@ impl<T: Scalar, R: Default + Send + 'static> LocalDraws<T, R> {
     }
 }
 
-impl<T, M, Q> GradientEstimator<M, Q, T> for PerDatum<ImportanceWeighted>
-where
-    T: Scalar,
-    M: LocalModel<T>,
-    Q: LocalFamily<T>,
-{
-    type Scratch = LocalDraws<T, Q::Residuals>;
+/// A weighted estimator as [`PerDatum`] needs it: its settings, and how weighed gradients reach
+/// `lambda`.
+pub trait Weighting<T: Scalar, Q: LocalFamily<T>> {
+    /// Draws, and the order.
+    fn settings(&self) -> (usize, f64);
 
-    fn check(&self, _: &M, _: &Q) -> Result<(), Error> {
-        check(self.0.draws, self.0.alpha)
-    }
-    fn objective(&self) -> Objective {
-        Objective::WeightedPerDatum { draws: self.0.draws, alpha: self.0.alpha }
-    }
-    fn last_objective(&self, scratch: &Self::Scratch) -> Option<f64> {
-        Some(scratch.objective)
-    }
-    fn compare(
-        &mut self,
-        model: &M,
-        q: &Q,
-        rng: &mut dyn Rng,
-        scratch: &mut Self::Scratch,
-        terms: &mut [f64],
-    ) -> bool {
-        scratch.compare((self.0.draws, self.0.alpha), (model, q), rng, terms);
-        true
-    }
-    fn warnings(&self, _: &M, _: &Q) -> Vec<Warning> {
-        warn(self.0.alpha)
+    /// Takes what was weighed to `lambda`.
+    fn finish(&self, q: &Q, s: &mut LocalDraws<T, Q::Residuals>, grad_lambda: &mut [T]);
+}
+
+impl<T: Scalar, Q: LocalFamily<T>> Weighting<T, Q> for ImportanceWeighted {
+    fn settings(&self) -> (usize, f64) {
+        (self.draws, self.alpha)
     }
 
-    fn estimate(
-        &mut self,
-        model: &M,
-        q: &Q,
-        rng: &mut dyn Rng,
-        s: &mut Self::Scratch,
-        grad_theta: &mut [T],
-        grad_lambda: &mut [T],
-    ) -> Result<f64, NonFinite> {
-        let elbo = s.weigh((self.0.draws, self.0.alpha), (model, q), rng, grad_theta)?;
+    fn finish(&self, q: &Q, s: &mut LocalDraws<T, Q::Residuals>, grad_lambda: &mut [T]) {
         s.dlog_q.clear();
         s.dlog_q.extend(s.shares.iter().map(|&share| T::from_f64(-share)));
         q.pull_back_each(&s.eps, &s.residuals, &s.dz, &s.dlog_q, grad_lambda);
-        Ok(elbo)
     }
 }
 
-impl<T, M, Q> GradientEstimator<M, Q, T> for PerDatum<DoublyReparameterized>
-where
-    T: Scalar,
-    M: LocalModel<T>,
-    Q: LocalFamily<T> + Smooth<T>,
-{
-    type Scratch = LocalDraws<T, Q::Residuals>;
-
-    fn check(&self, _: &M, _: &Q) -> Result<(), Error> {
-        check(self.0.draws, self.0.alpha)
-    }
-    fn objective(&self) -> Objective {
-        Objective::WeightedPerDatum { draws: self.0.draws, alpha: self.0.alpha }
-    }
-    fn last_objective(&self, scratch: &Self::Scratch) -> Option<f64> {
-        Some(scratch.objective)
-    }
-    fn compare(
-        &mut self,
-        model: &M,
-        q: &Q,
-        rng: &mut dyn Rng,
-        scratch: &mut Self::Scratch,
-        terms: &mut [f64],
-    ) -> bool {
-        scratch.compare((self.0.draws, self.0.alpha), (model, q), rng, terms);
-        true
-    }
-    fn warnings(&self, _: &M, _: &Q) -> Vec<Warning> {
-        warn(self.0.alpha)
+impl<T: Scalar, Q: LocalFamily<T> + Smooth<T>> Weighting<T, Q> for DoublyReparameterized {
+    fn settings(&self) -> (usize, f64) {
+        (self.draws, self.alpha)
     }
 
-    fn estimate(
-        &mut self,
-        model: &M,
-        q: &Q,
-        rng: &mut dyn Rng,
-        s: &mut Self::Scratch,
-        grad_theta: &mut [T],
-        grad_lambda: &mut [T],
-    ) -> Result<f64, NonFinite> {
-        let alpha = self.0.alpha;
-        let elbo = s.weigh((self.0.draws, alpha), (model, q), rng, grad_theta)?;
+    fn finish(&self, q: &Q, s: &mut LocalDraws<T, Q::Residuals>, grad_lambda: &mut [T]) {
         s.score.resize(s.dz.len(), T::default());
         q.log_prob_grad(&s.eps, &s.residuals, &s.z, &mut s.score);
-        let k = s.dz.len() / s.shares.len().max(1);
-        let each = s.dz.chunks_exact_mut(k.max(1)).zip(s.score.chunks_exact(k.max(1)));
+        let k = (s.dz.len() / s.shares.len().max(1)).max(1);
+        let each = s.dz.chunks_exact_mut(k).zip(s.score.chunks_exact(k));
         for ((dz, score), &share) in each.zip(&s.shares) {
             // the gradient of log p has the share already
-            let more = T::from_f64(alpha + (1.0 - alpha) * share);
+            let more = T::from_f64(self.alpha + (1.0 - self.alpha) * share);
             let share = T::from_f64(share);
             dz.iter_mut().zip(score).for_each(|(g, &score)| *g = more * (*g - share * score));
         }
         s.dlog_q.clear();
         s.dlog_q.resize(s.shares.len(), T::default());
         q.pull_back_each(&s.eps, &s.residuals, &s.dz, &s.dlog_q, grad_lambda);
+    }
+}
+
+impl<T, M, Q, E> GradientEstimator<M, Q, T> for PerDatum<E>
+where
+    T: Scalar,
+    M: LocalModel<T>,
+    Q: LocalFamily<T>,
+    E: Weighting<T, Q>,
+{
+    type Scratch = LocalDraws<T, Q::Residuals>;
+
+    fn check(&self, _: &M, _: &Q) -> Result<(), Error> {
+        let (draws, alpha) = self.0.settings();
+        check(draws, alpha)
+    }
+    fn objective(&self) -> Objective {
+        let (draws, alpha) = self.0.settings();
+        Objective::WeightedPerDatum { draws, alpha }
+    }
+    fn last_objective(&self, scratch: &Self::Scratch) -> Option<f64> {
+        Some(scratch.objective)
+    }
+    fn compare(
+        &mut self,
+        model: &M,
+        q: &Q,
+        rng: &mut dyn Rng,
+        scratch: &mut Self::Scratch,
+        terms: &mut [f64],
+    ) -> bool {
+        scratch.compare(self.0.settings(), (model, q), rng, terms);
+        true
+    }
+    fn warnings(&self, _: &M, _: &Q) -> Vec<Warning> {
+        warn(self.0.settings().1)
+    }
+
+    fn estimate(
+        &mut self,
+        model: &M,
+        q: &Q,
+        rng: &mut dyn Rng,
+        s: &mut Self::Scratch,
+        grad_theta: &mut [T],
+        grad_lambda: &mut [T],
+    ) -> Result<f64, NonFinite> {
+        let elbo = s.weigh(self.0.settings(), (model, q), rng, grad_theta)?;
+        self.0.finish(q, s, grad_lambda);
         Ok(elbo)
     }
 }

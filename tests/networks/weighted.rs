@@ -140,6 +140,26 @@ fn threads_do_not_matter() {
     }
 }
 
+/// The paired stop rule compares answers by the bound that is climbed, and comes to an end.
+#[test]
+fn the_paired_rule_looks_at_the_bound() -> Result<(), Error> {
+    let both = pair(8, Likelihood::Gaussian(Noise::Fixed(0.5)), Prior::StandardNormal);
+    let mut estimator = PerDatum(DoublyReparameterized { draws: 6, alpha: 0.0 });
+    let (mut terms, mut s) = (vec![0.0; 400], Default::default());
+    let mut rng = stream(5, Purpose::Probe, 0);
+    assert!(estimator.compare(&both.0, &both.1, &mut rng, &mut s, &mut terms));
+    let mean = terms.iter().sum::<f64>() / terms.len() as f64;
+    let images = pictures(8);
+    let seen = elbo::nn::Vae { decoder: &both.0, encoder: &both.1 };
+    // of six draws: between the ELBO and the bound of very many, for all eight images
+    let (low, high) = {
+        let seen = seen.evaluate(&images, 4_000, 1)?;
+        (8.0 * seen.elbo.value, 8.0 * seen.bound.value)
+    };
+    assert!(low < mean && mean < high, "{low} {mean} {high}");
+    Ok(())
+}
+
 /// What is climbed rises above what the ELBO alone reaches, and settings without sense are refused.
 #[test]
 fn weights_reach_a_higher_bound() -> Result<(), Error> {
