@@ -4,10 +4,13 @@
 mod book;
 
 use book::Figure;
-use elbo::nn::{Activation, BayesianNeuralNetwork, Mlp, Network, Prediction};
+use elbo::nn::{
+    Activation, BayesianNeuralNetwork, LocalReparameterization, Mlp, Network, Prediction,
+};
 use elbo::{
-    Adam, Averaged, ClipNorm, Draws, Error, GradientAscent, LowRankGaussian, MeanFieldGaussian,
-    Model, Options, Posterior, Purpose, StickingTheLanding, fit, stream,
+    Adam, Averaged, ClipNorm, Draws, Error, Family, GradientAscent, GradientEstimator,
+    LowRankGaussian, MeanFieldGaussian, Model, Options, Posterior, Purpose, StickingTheLanding,
+    Unconstrained, fit, stream,
 };
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
@@ -52,21 +55,21 @@ fn main() -> Result<(), Error> {
     // ANCHOR_END: start
 
     // ANCHOR: fit
-    let ascent = || {
-        let optimizer = (ClipNorm(1000.0), Averaged::new(Adam::rate(0.01)));
-        GradientAscent::new(StickingTheLanding { draws: 8 }, optimizer)
-    };
+    let optimizer = || (ClipNorm(1000.0), Averaged::new(Adam::rate(0.01)));
     let options = Options { steps: 4_000, ..Options::default() };
     let q = MeanFieldGaussian::new(start.clone(), &sd)?;
-    let narrow = fit(model.clone().unconstrained(), q, ascent(), options.clone())?;
+    let ascent = GradientAscent::new(LocalReparameterization { draws: 1 }, optimizer());
+    let narrow = fit(model.clone().unconstrained(), q, ascent, options.clone())?;
     let q = LowRankGaussian::new(&start, &sd, 8)?;
-    let wide = fit(model.clone().unconstrained(), q, ascent(), options)?;
+    let ascent = GradientAscent::new(StickingTheLanding { draws: 8 }, optimizer());
+    let wide = fit(model.clone().unconstrained(), q, ascent, options)?;
     // ANCHOR_END: fit
     let elbo = |trace: &[elbo::Step]| {
         let last = trace.iter().rev().filter_map(|s| s.elbo).take(200);
         last.sum::<f64>() / 200.0
     };
     let elbos = [elbo(&narrow.trace), elbo(&wide.trace)];
+    let quieter = noise_of_the_gradients(&narrow.model, &narrow.q);
     let draws = [
         Posterior::new(narrow.model.space(), narrow.q)?.draws(DRAWS, 1)?,
         Posterior::new(wide.model.space(), wide.q)?.draws(DRAWS, 1)?,
@@ -98,11 +101,60 @@ fn main() -> Result<(), Error> {
         pictures.push(picture);
     }
     book::fragment("bnn", &table);
+    let [means, log_sds] = quieter;
+    println!("drawing units, not weights: variance {means:.0} and {log_sds:.0} times smaller");
+    book::fragment(
+        "bnn_noise",
+        &format!(
+            "| gradient in | variance with drawn weights, against drawn units |\n|---|---|\n| means | {means:.0} times |\n| log sds | {log_sds:.0} times |"
+        ),
+    );
+    // ANCHOR: quieter
+    assert!(means > 10.0 && log_sds > 10.0, "{means} and {log_sds} times");
+    // ANCHOR_END: quieter
     draw(&grid, &x, &y, &pictures[1]);
     println!(
         "OK: intervals hold what they say among the data, and are at least twice as wide away from them"
     );
     Ok(())
+}
+
+/// How many times as large the variance of the gradient is where weights are drawn and not units: in the
+/// means, and in the logarithms of the sds.
+fn noise_of_the_gradients(
+    model: &Unconstrained<BayesianNeuralNetwork>,
+    q: &MeanFieldGaussian,
+) -> [f64; 2] {
+    let weights = variances(StickingTheLanding { draws: 1 }, model, q);
+    let units = variances(LocalReparameterization { draws: 1 }, model, q);
+    [weights[0] / units[0], weights[1] / units[1]]
+}
+
+fn variances<E>(
+    mut estimator: E,
+    model: &Unconstrained<BayesianNeuralNetwork>,
+    q: &MeanFieldGaussian,
+) -> [f64; 2]
+where
+    E: GradientEstimator<Unconstrained<BayesianNeuralNetwork>, MeanFieldGaussian>,
+{
+    const ESTIMATES: usize = 500;
+    let (mut rng, mut scratch) = (stream(5, Purpose::Step, 0), E::Scratch::default());
+    let gradients: Vec<Vec<f64>> = (0..ESTIMATES)
+        .map(|_| {
+            let mut grad = vec![0.0; q.n_params()];
+            let elbo = estimator.estimate(model, q, &mut rng, &mut scratch, &mut [], &mut grad);
+            assert!(elbo.is_ok(), "a draw was not finite");
+            grad
+        })
+        .collect();
+    let variance = |i: usize| {
+        let mean = gradients.iter().map(|g| g[i]).sum::<f64>() / ESTIMATES as f64;
+        gradients.iter().map(|g| (g[i] - mean).powi(2)).sum::<f64>() / (ESTIMATES - 1) as f64
+    };
+    let d = q.dim();
+    // all but the noise, the last of each
+    [(0..d - 1).map(variance).sum(), (d..2 * d - 1).map(variance).sum()]
 }
 
 /// How many of the new outcomes lie in their interval, and the mean sd there.

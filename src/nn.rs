@@ -36,7 +36,7 @@ mod refine;
 mod vae;
 
 pub use activation::Activation;
-pub use bayesian::{BayesianNeuralNetwork, Prediction};
+pub use bayesian::{BayesianNeuralNetwork, LocalReparameterization, Prediction, UnitDraws};
 #[cfg(feature = "burn")]
 pub use burn::{BurnNetwork, BurnTape};
 pub use decoder::Decoder;

@@ -11,7 +11,10 @@ use std::sync::Arc;
 use elbo::data::{OLD_FAITHFUL, Observations, RowFile, digits};
 use elbo::models::bayesian_mixture::Weights;
 use elbo::models::{BayesianMixture, Covariance, DiscreteMixture, GaussianMixture};
-use elbo::nn::{Activation, Decoder, Encoder, FullCovariance, Head, Likelihood, Mlp, Noise, Prior};
+use elbo::nn::{
+    Activation, BayesianNeuralNetwork, Decoder, Encoder, FullCovariance, Head, Likelihood,
+    LocalReparameterization, Mlp, Noise, Prior,
+};
 use elbo::{
     Adam, AdamW, Affine, Ascent, Averaged, Bernoulli, Beta, Categorical, ClipNorm, ClipValue,
     ClosedFormKl, Differentiable, Disarm, DoWG, DoublyReparameterized, EStep, Enumeration, Family,
@@ -496,6 +499,25 @@ where
     (0..100).for_each(|_| assert_eq!(run.step(), Ok(None)));
     let total = allocations() - before;
     assert!(total <= 100 * 2 * products, "100 steps allocated {total} times");
+}
+
+#[test]
+fn uncertain_weights_allocate_no_more_than_their_products() {
+    let network = Mlp::new(&[2, 9, 7, 1], Activation::Gelu, 1).expect("widths");
+    let wave = |n: usize| -> Vec<f64> { (0..n).map(|i| (i as f64).sin()).collect() };
+    let model = BayesianNeuralNetwork::new(network, &wave(300), &wave(150)).expect("rows");
+    let d = model.dim();
+    let q = MeanFieldGaussian::new(vec![0.1; d], &vec![0.1; d]).expect("positive");
+    let draws = LocalReparameterization { draws: 2 };
+    let ascent = Minibatch::new(70, GradientAscent::new(draws, Adam::rate(1e-3)));
+    let options = Options { steps: 202, stop: Stop::Budget, ..Options::default() };
+    let mut run = Run::new(model.unconstrained(), q, ascent, options).expect("the pair fits");
+    (0..20).for_each(|_| assert_eq!(run.step(), Ok(None)));
+    let before = allocations();
+    (0..100).for_each(|_| assert_eq!(run.step(), Ok(None)));
+    let total = allocations() - before;
+    // two panels: two products of the first layer there and two back, two layers with six for a draw
+    assert!(total <= 100 * 2 * (2 * (4 + 2 * 2 * 6)), "100 steps allocated {total} times");
 }
 
 #[test]

@@ -9,6 +9,7 @@
 mod batches;
 mod cpu;
 mod elementary;
+mod networks;
 mod products;
 mod schools;
 mod tape;
@@ -76,6 +77,7 @@ fn main() -> Result<(), elbo::Error> {
     batches::measure(&mut micro)?;
     tape::measure(&mut micro);
     elementary::measure(&mut micro);
+    networks::measure(&mut micro)?;
     products::measure(&mut micro)?;
     threads::measure(&mut micro)?;
     micro.print(&folder);

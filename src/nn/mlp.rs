@@ -22,16 +22,16 @@ pub struct Layer<T = f32> {
 
 /// Where a layer lies among the parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Plan {
-    inputs: usize,
-    outputs: usize,
-    activation: Activation,
+pub(super) struct Plan {
+    pub inputs: usize,
+    pub outputs: usize,
+    pub activation: Activation,
     /// The first of its weights, after which comes its bias.
-    start: usize,
+    pub start: usize,
 }
 
 impl Plan {
-    fn weights(&self) -> usize {
+    pub fn weights(&self) -> usize {
         self.inputs * self.outputs
     }
 }
@@ -152,6 +152,11 @@ impl<T: Scalar> Mlp<T> {
             bias: self.bias(plan).to_vec(),
             activation: plan.activation,
         })
+    }
+
+    /// Where each layer lies among the parameters.
+    pub(super) fn plan(&self) -> &[Plan] {
+        &self.plan
     }
 
     fn weights(&self, plan: &Plan) -> &[T] {

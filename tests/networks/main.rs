@@ -13,6 +13,7 @@ mod decoder;
 mod encoder;
 mod heads;
 mod linear;
+mod local_noise;
 mod mlp;
 mod objective;
 mod priors;
