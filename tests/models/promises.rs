@@ -1,14 +1,20 @@
 //! What holds for every model: the units of the data do not matter, and a run that was interrupted
 //! ends like one that was not. Most have these tests among their own; here are the others.
 
-use elbo::data::{OLD_FAITHFUL, Observations};
+use elbo::data::{NILE, OLD_FAITHFUL, Observations};
+use elbo::models::discrete_mixture::Column;
 use elbo::models::hidden_markov::{Prior, Sequences};
 use elbo::models::linear_regression::{Ard, BayesianArd, LinearRegression};
 use elbo::models::normal::{Normal, NormalGamma};
-use elbo::models::{Covariance, GaussianMixture, HiddenMarkov, gaussian_mixture};
+use elbo::models::state_space::{LocalLevel, LocalTrend};
+use elbo::models::{
+    BayesianMixture, Covariance, DiscreteMixture, FactorAnalysis, GaussianMixture, HiddenMarkov,
+    LogisticRegression, gaussian_mixture,
+};
+use elbo::restarts::Restarted;
 use elbo::{
     Ascent, EStep, Error, Family, Fit, FullRankGaussian, Gamma, MStep, MeanFieldGaussian, Model,
-    Options, Product, Run, Stop, fit,
+    Options, Product, Run, Squarem, Stop, fit,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -122,12 +128,18 @@ fn chains_under_a_prior_follow_the_units() -> Result<(), Error> {
     Ok(())
 }
 
-/// Stops a run after some steps, writes it, reads it, and goes on.
+/// What `f` makes where so many threads may work.
+fn on<T: Send>(threads: usize, f: impl FnOnce() -> T + Send) -> T {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.expect("threads").install(f)
+}
+
+/// Stops a run after some steps, writes it, reads it, and goes on; and runs it on 1, 2 and 8 threads.
 fn interrupted<M, Q, A>(name: &str, model: M, q: Q, ascent: A) -> Result<(), Error>
 where
-    M: Model + Clone,
-    Q: Family + Clone + Serialize + DeserializeOwned,
-    A: Ascent<M, Q> + Clone + Serialize + DeserializeOwned,
+    M: Model + Clone + Send + Sync,
+    Q: Family + Clone + Serialize + DeserializeOwned + Send + Sync,
+    A: Ascent<M, Q> + Clone + Serialize + DeserializeOwned + Send + Sync,
 {
     let options = Options { steps: 12, stop: Stop::Budget, ..Options::exact() };
     let start = || Run::new(model.clone(), q.clone(), ascent.clone(), options.clone());
@@ -145,12 +157,23 @@ where
         q.params(&mut out);
         out
     };
-    assert_eq!(lambda(&resumed.q), lambda(&whole.q), "{name}");
+    let theta = |model: &M| {
+        let mut out = vec![0.0; model.n_theta()];
+        model.theta(&mut out);
+        out
+    };
+    let ends = |fit: &Fit<M, Q>| (lambda(&fit.q), theta(&fit.model));
+    assert_eq!(ends(&resumed), ends(&whole), "{name}");
+    for threads in [1, 2, 8] {
+        let again = on(threads, || start().and_then(Run::finish))?;
+        assert_eq!(again.trace, whole.trace, "{name}, {threads} threads");
+        assert_eq!(ends(&again), ends(&whole), "{name}, {threads} threads");
+    }
     Ok(())
 }
 
 #[test]
-fn resumed_runs_end_with_the_same_bits() -> Result<(), Error> {
+fn neither_an_interruption_nor_threads_change_a_bit() -> Result<(), Error> {
     let ard = Ard::new(regression(1.0, 1.0)?);
     let q: FullRankGaussian = ard.start();
     interrupted("ard", ard, q, (EStep, MStep))?;
@@ -165,7 +188,101 @@ fn resumed_runs_end_with_the_same_bits() -> Result<(), Error> {
     let prior = Prior::weak(&model);
     let model = model.with_prior(prior)?;
     let q = model.states();
-    interrupted("chain-with-prior", model, q, (EStep, MStep))
+    interrupted("chain-with-prior", model, q, (EStep, MStep))?;
+
+    // more rows than a chunk of a pass holds
+    let long = many_rows(2600)?;
+    for (name, model) in [
+        ("factors", FactorAnalysis::new(long.clone(), 2)?),
+        ("principal", FactorAnalysis::principal(long.clone(), 2)?),
+    ] {
+        let q = model.start();
+        interrupted(name, model.clone(), q.clone(), (EStep, MStep))?;
+        interrupted(name, model, q, Squarem::new((EStep, MStep)))?;
+    }
+    let factors = FactorAnalysis::new(long.clone(), 3)?.bayesian();
+    let q = factors.start();
+    interrupted("bayesian-factors", factors.clone(), q.clone(), EStep)?;
+    interrupted("bayesian-factors-squarem", factors, q, Squarem::new(EStep))?;
+    let mut flows = NILE.to_vec();
+    flows[7] = f64::NAN;
+    let (level, trend) = (LocalLevel::level(&flows)?, LocalTrend::trend(&flows)?);
+    let (of_level, of_trend) = (level.start(), trend.start());
+    interrupted("level", level, of_level, Squarem::new((EStep, MStep)))?;
+    interrupted("trend", trend, of_trend, (EStep, MStep))?;
+    let columns = [Column::Binary, Column::Count, Column::Levels(3)];
+    let classes = DiscreteMixture::new(discrete_rows(2600)?, 3, &columns)?;
+    let q = classes.labels();
+    interrupted("classes", classes.clone(), q.clone(), (EStep, MStep))?;
+    interrupted("classes-squarem", classes.clone(), q, Squarem::new((EStep, MStep)))?;
+    let bayesian = classes.bayesian();
+    let q = bayesian.start(1);
+    interrupted("bayesian-classes", bayesian, q, EStep)?;
+    let cells: Vec<f64> = long.rows().flatten().copied().collect();
+    let y: Vec<f64> = (0..2600).map(|i| f64::from(u8::from(cells[4 * i] > 0.3))).collect();
+    let logistic = LogisticRegression::new(&cells, 4, &y, 2.0)?.with_intercept(5.0)?;
+    let q = logistic.start();
+    interrupted("logistic", logistic, q, EStep)
+}
+
+/// Four columns that two waves explain, each with a noise of its own.
+fn many_rows(n: usize) -> Result<Observations, Error> {
+    let one = |i: usize| {
+        let t = i as f64;
+        let (a, b) = ((0.7 * t).sin(), (1.9 * t + 1.0).cos());
+        let noise = |j: f64| 0.3 * ((3.1 + 1.7 * j) * t * t * 0.01 + j).sin();
+        [a + noise(0.0), a - b + noise(1.0), b + noise(2.0), 0.5 * a + 2.0 * b + noise(3.0)]
+    };
+    Observations::new((0..n).flat_map(one).collect(), 4)
+}
+
+/// A binary column, a count and one of three levels.
+fn discrete_rows(n: usize) -> Result<Observations, Error> {
+    let one = |i: usize| {
+        let group = (i * i + i / 3) % 3;
+        let x = (i * 7 + i / 5 + group) % 10;
+        let binary = if x < 3 * group + 2 { 1.0 } else { 0.0 };
+        [binary, (x % (2 + 3 * group)) as f64, if x < 6 { group as f64 } else { (x % 3) as f64 }]
+    };
+    Observations::new((0..n).flat_map(one).collect(), 3)
+}
+
+/// The starts of a search share threads: which is best, and what became of each, does not.
+#[test]
+fn searches_end_the_same_on_any_number_of_threads() -> Result<(), Error> {
+    fn same<M, Q: Family>(
+        name: &str,
+        search: impl Fn() -> Result<Restarted<M, Q>, Error> + Sync,
+    ) -> Result<(), Error>
+    where
+        M: Send,
+        Q: Send,
+    {
+        let ends = |best: &Restarted<M, Q>| {
+            let mut lambda = vec![0.0; best.fit.q.n_params()];
+            best.fit.q.params(&mut lambda);
+            (best.start, best.attempts.clone(), best.fit.trace.clone(), lambda)
+        };
+        let one = ends(&on(1, &search)?);
+        for threads in [2, 8] {
+            assert_eq!(ends(&on(threads, &search)?), one, "{name}, {threads} threads");
+        }
+        Ok(())
+    }
+    let rows = many_rows(300)?;
+    let mixture = GaussianMixture::new(rows.clone(), 2)?;
+    same("mixture", || mixture.fit(1))?;
+    let bayesian = BayesianMixture::new(rows.clone(), 3)?;
+    same("bayesian mixture", || bayesian.fit(1))?;
+    let columns = [Column::Binary, Column::Count, Column::Levels(3)];
+    let classes = DiscreteMixture::new(discrete_rows(300)?, 3, &columns)?;
+    same("classes", || classes.fit(1))?;
+    let bayesian = classes.bayesian();
+    same("bayesian classes", || bayesian.fit(1))?;
+    let chain = chain(1.0)?;
+    same("chain", || chain.fit(1))?;
+    let factors = FactorAnalysis::new(rows, 3)?.bayesian();
+    same("factors", || factors.fit())
 }
 
 /// As many components as rows: each collapses onto its own, and is named with it; under a prior they
