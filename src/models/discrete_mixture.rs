@@ -10,6 +10,7 @@ mod maximize;
 mod parameters;
 mod posterior;
 mod predict;
+mod predictive;
 mod prior;
 mod search;
 mod start;

@@ -2,6 +2,7 @@
 
 mod ard;
 mod compared;
+mod predict;
 
 pub use ard::{Ard, BayesianArd};
 
@@ -44,6 +45,8 @@ pub struct Coefficients {
     pub covariance: Vec<f64>,
     /// `log p(y)`
     pub log_evidence: f64,
+    /// The sd of the noise that was given.
+    pub noise_sd: f64,
 }
 
 /// A normal inverse-gamma posterior: `beta | s2 ~ N(mean, s2 P^-1)`, `s2 ~ InvGamma(a, b)`.
@@ -186,7 +189,7 @@ impl LinearRegression {
         let log_evidence = 0.5 * p as f64 * prior.ln() - 0.5 * log_det(&factor) - 0.5 * fit
             + self.n * (0.5 * tau.ln() - LN_SQRT_2PI);
         let covariance = rows(&factor.inverse());
-        Ok(Coefficients { mean: mean.as_slice().to_vec(), covariance, log_evidence })
+        Ok(Coefficients { mean: mean.as_slice().to_vec(), covariance, log_evidence, noise_sd })
     }
 
     /// The exact posterior for `beta | s2 ~ N(0, s2 prior_sd^2)` and noise variance

@@ -56,7 +56,15 @@ impl Normal {
     /// # Errors
     /// No observations, one that is not finite, or a prior whose `kappa`, `a` or `b` is not positive.
     pub fn new(y: &[f64], prior: NormalGamma) -> Result<Normal, Error> {
-        let data = Observations::new(y.to_vec(), 1)?.fingerprint();
+        Normal::weighted(y, &vec![1.0; y.len()], prior)
+    }
+
+    /// The same with observation `i` counted `weights[i]` times.
+    ///
+    /// # Errors
+    /// As [`Normal::new`]; another number of weights, weights that are negative or all zero.
+    pub fn weighted(y: &[f64], weights: &[f64], prior: NormalGamma) -> Result<Normal, Error> {
+        let sample = Observations::new(y.to_vec(), 1)?.weighted(weights.to_vec())?;
         if !prior.m.is_finite() {
             return Err(Error::option("m of the prior", prior.m, "a mean must be finite"));
         }
@@ -66,10 +74,11 @@ impl Normal {
                 return Err(Error::option(&format!("{name} of the prior"), x, remedy));
             }
         }
-        let n = y.len() as f64;
-        let mean = y.iter().sum::<f64>() / n;
-        let squares = y.iter().map(|y| (y - mean) * (y - mean)).sum();
-        Ok(Normal { prior, n, mean, squares, data })
+        let n = sample.total_weight();
+        let each = || y.iter().zip(weights);
+        let mean = each().map(|(y, w)| w * y).sum::<f64>() / n;
+        let squares = each().map(|(y, w)| w * (y - mean) * (y - mean)).sum();
+        Ok(Normal { prior, n, mean, squares, data: sample.fingerprint() })
     }
 
     /// The prior mean and precision as a first `q`.
@@ -122,6 +131,41 @@ impl NormalGamma {
         let scale = (self.b / (self.a * self.kappa)).sqrt();
         let half = scale * student_t_quantile(0.5 + 0.5 * mass, 2.0 * self.a);
         (self.m - half, self.m + half)
+    }
+
+    /// The scale of a further observation, which is Student t about `m` with `2 a` degrees of freedom:
+    /// `sqrt(b / a (1 + 1 / kappa))`.
+    fn scale_of_next(&self) -> f64 {
+        (self.b / self.a * (1.0 + self.kappa.recip())).sqrt()
+    }
+
+    /// The interval that holds a further observation with probability `mass`, in the middle.
+    ///
+    /// ```
+    /// use elbo::models::normal::{Normal, NormalGamma};
+    /// let prior = NormalGamma { m: 0.0, kappa: 1.0, a: 2.0, b: 2.0 };
+    /// let posterior = Normal::new(&[1.7, 1.8, 2.5, 0.3, 1.1], prior)?.posterior();
+    /// let (next, mean) = (posterior.next_interval(0.9), posterior.mean_interval(0.9));
+    /// assert!(next.0 < mean.0 && mean.1 < next.1);
+    /// # Ok::<(), elbo::Error>(())
+    /// ```
+    pub fn next_interval(&self, mass: f64) -> (f64, f64) {
+        let half = self.scale_of_next() * student_t_quantile(0.5 + 0.5 * mass, 2.0 * self.a);
+        (self.m - half, self.m + half)
+    }
+
+    /// The log density of each of further observations, in nats, `mu` and `tau` averaged over.
+    pub fn score(&self, y: &[f64]) -> Vec<f64> {
+        let (scale, half) = (self.scale_of_next(), self.a + 0.5);
+        let constant = log_gamma(half)
+            - log_gamma(self.a)
+            - 0.5 * (2.0 * self.a * std::f64::consts::PI).ln()
+            - scale.ln();
+        let one = |y: &f64| {
+            let z = (y - self.m) / scale;
+            constant - half * (z * z / (2.0 * self.a)).ln_1p()
+        };
+        y.iter().map(one).collect()
     }
 }
 

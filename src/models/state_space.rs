@@ -60,6 +60,17 @@ struct Series<const M: usize> {
     spread: f64,
 }
 
+/// Refuses a series with an infinite observation.
+fn finite_or_missing(y: &[f64]) -> Result<(), Error> {
+    let Some(t) = y.iter().position(|y| y.is_infinite()) else { return Ok(()) };
+    Err(Error::Data {
+        place: format!("y[{t}]"),
+        value: y[t].to_string(),
+        count: String::new(),
+        remedy: "Write NaN for what is missing (times count from 0)".to_string(),
+    })
+}
+
 impl StateSpace<1> {
     /// A level that walks at random. Before the first observation it is `N(y_1, 100 var(y))`: next to
     /// nothing is known of it.
@@ -85,14 +96,7 @@ impl StateSpace<2> {
 
 impl<const M: usize> StateSpace<M> {
     fn new(y: &[f64], transition: SMatrix<f64, M, M>) -> Result<Self, Error> {
-        if let Some(t) = y.iter().position(|y| y.is_infinite()) {
-            return Err(Error::Data {
-                place: format!("y[{t}]"),
-                value: y[t].to_string(),
-                count: String::new(),
-                remedy: "Write NaN for what is missing (times count from 0)".to_string(),
-            });
-        }
+        finite_or_missing(y)?;
         let seen: Vec<f64> = y.iter().copied().filter(|y| !y.is_nan()).collect();
         let n = seen.len() as f64;
         if seen.len() < 3 {
@@ -200,6 +204,34 @@ impl<const M: usize> StateSpace<M> {
             (mean[0], (covariance[(0, 0)] + self.noise()).sqrt())
         };
         (0..steps).map(|_| next()).collect()
+    }
+
+    /// The log density of each observation that follows the series, in nats, given all before it; 0
+    /// of one that is missing, written NaN.
+    ///
+    /// ```
+    /// use elbo::data::NILE;
+    /// use elbo::models::state_space::LocalLevel;
+    /// let model = LocalLevel::level(&NILE[..80])?.with_variances(15e3, [1.5e3])?;
+    /// let score = model.score(&NILE[80..])?;
+    /// assert_eq!(score.len(), 20);
+    /// assert!(score[0] < 0.0);
+    /// # Ok::<(), elbo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// An observation that is infinite.
+    pub fn score(&self, next: &[f64]) -> Result<Vec<f64>, Error> {
+        finite_or_missing(next)?;
+        let mut data = (*self.data).clone();
+        data.y.extend_from_slice(next);
+        let mut run = Filtered::default();
+        filter(&data, self.noise(), &self.drift(), &mut run);
+        let one = |(step, y): (&kalman::Update<M>, &f64)| {
+            let (off, total) = (y - step.ahead[0], step.spread[(0, 0)] + self.noise());
+            if y.is_nan() { 0.0 } else { -LN_SQRT_2PI - 0.5 * (total.ln() + off * off / total) }
+        };
+        Ok(run.steps[self.data.y.len()..].iter().zip(next).map(one).collect())
     }
 
     /// A new series of as many times.

@@ -1,14 +1,17 @@
 //! What every model says of rows it has not seen, against the formula with its public parameters;
 //! and that what it draws has the moments it says.
 
-use elbo::data::{IRIS, OLD_FAITHFUL, Observations};
-use elbo::models::discrete_mixture::Column;
+use elbo::data::{IRIS, NILE, OLD_FAITHFUL, Observations};
+use elbo::models::discrete_mixture::{self, Column};
 use elbo::models::hidden_markov::{Emission, Sequences};
+use elbo::models::linear_regression::{Ard, BayesianArd, LinearRegression};
+use elbo::models::normal::{Normal, NormalGamma};
+use elbo::models::state_space::LocalTrend;
 use elbo::models::{Covariance, DiscreteMixture, FactorAnalysis, GaussianMixture, HiddenMarkov};
 use elbo::{EStep, Error, MStep, Options, Purpose, Squarem, fit, stream};
 use nalgebra::{DMatrix, DVector};
 
-use crate::moves::message;
+use crate::moves::{last, message};
 use crate::support::{assert_all_close, assert_close};
 
 fn faithful() -> Result<Observations, Error> {
@@ -263,6 +266,131 @@ fn draws_of_chains_have_their_steps_and_moments() -> Result<(), Error> {
                 assert_mean("covariance", &own, 2, square, c[2 * i + j]);
             }
         }
+    }
+    Ok(())
+}
+
+/// What is predicted of a further row is the evidence of all rows over that of the ones before.
+#[test]
+fn predictions_multiply_to_the_evidence() -> Result<(), Error> {
+    let x: Vec<f64> =
+        (0..12).flat_map(|i| [1.0, (1.3 * f64::from(i)).sin(), f64::from(i % 3)]).collect();
+    let y: Vec<f64> = (0..12).map(|i| 0.5 + 0.4 * f64::from(i * i % 7)).collect();
+    let regression = |n: usize| LinearRegression::new(&x[..3 * n], 3, &y[..n]);
+    let (before, after) = (regression(11)?, regression(12)?);
+    let (new, outcome) = (&x[33..], &y[11..]);
+    let (a, b) = (before.known_noise(0.7, 2.0)?, after.known_noise(0.7, 2.0)?);
+    let ratio = b.log_evidence - a.log_evidence;
+    assert_close("known noise", a.score(new, outcome)?[0], ratio, 1e-11);
+    let (a, b) = (before.unknown_noise(2.0, 1.5, 0.8)?, after.unknown_noise(2.0, 1.5, 0.8)?);
+    let ratio = b.log_evidence - a.log_evidence;
+    assert_close("unknown noise", a.score(new, outcome)?[0], ratio, 1e-11);
+    let prior = NormalGamma { m: 0.5, kappa: 2.0, a: 1.5, b: 3.0 };
+    let (a, b) = (Normal::new(&y[..11], prior)?, Normal::new(&y, prior)?);
+    let ratio = b.log_evidence() - a.log_evidence();
+    assert_close("normal", a.posterior().score(outcome)[0], ratio, 1e-12);
+    let mut flows = NILE.to_vec();
+    flows[95] = f64::NAN;
+    let at = |n: usize| {
+        let model = LocalTrend::trend(&flows[..n])?.starting_at([900.0, 0.0], [1e5, 1e2])?;
+        model.with_variances(12e3, [2e3, 9.0])
+    };
+    let (a, b) = (at(90)?, at(100)?);
+    let score = a.score(&flows[90..])?;
+    assert_eq!(score[5], 0.0);
+    let ratio = b.log_likelihood() - a.log_likelihood();
+    assert_close("trend", score.iter().sum(), ratio, 1e-12);
+    let (mean, sd) = a.forecast(1)[0];
+    assert_close("next", score[0], log_normal(&flows[90..91], &[mean], &[sd * sd]), 1e-12);
+    let text = message(a.score(&[f64::INFINITY]));
+    assert_eq!(text, "E01 y[0] is inf. Write NaN for what is missing (times count from 0)");
+    // of one component coordinate ascent is exact
+    let columns = [Column::Binary, Column::Count, Column::Levels(3)];
+    let cells: Vec<f64> = (0..20)
+        .flat_map(|i| [f64::from(i % 3 == 0), f64::from(i * i % 7), f64::from((i / 5) % 3)])
+        .collect();
+    let bound = |n: usize| {
+        let prior = discrete_mixture::Prior { weights: 1.0, probabilities: 0.7, rates: (2.0, 0.4) };
+        let data = Observations::new(cells[..3 * n].to_vec(), 3)?;
+        let model = DiscreteMixture::new(data, 1, &columns)?.bayesian().with_prior(prior)?;
+        let q = model.start(0);
+        fit(model, q, EStep, Options::exact())
+    };
+    let (a, b) = (bound(19)?, bound(20)?);
+    let score = a.q.score(&Observations::new(cells[57..].to_vec(), 3)?)?;
+    assert_close("classes", score[0], last(&b) - last(&a), 1e-10);
+    Ok(())
+}
+
+#[test]
+fn regressions_predict_mean_and_sd() -> Result<(), Error> {
+    let x: Vec<f64> =
+        (0..12).flat_map(|i| [1.0, (1.3 * f64::from(i)).sin(), f64::from(i % 3)]).collect();
+    let y: Vec<f64> = (0..12).map(|i| 0.5 + 0.4 * f64::from(i * i % 7)).collect();
+    let data = LinearRegression::new(&x, 3, &y)?;
+    let new = [1.0, 0.3, 2.0];
+    // the square of the sd of x' beta
+    let spread = |covariance: &dyn Fn(usize, usize) -> f64| -> f64 {
+        (0..9).map(|c| new[c / 3] * covariance(c / 3, c % 3) * new[c % 3]).sum()
+    };
+    let at = |mean: &[f64]| -> f64 { new.iter().zip(mean).map(|(x, b)| x * b).sum() };
+    let known = data.known_noise(0.7, 2.0)?;
+    let (mean, sd) = known.predict(&new)?[0];
+    assert_close("mean", mean, at(&known.mean), 1e-14);
+    let own = spread(&|i, j| known.covariance[3 * i + j]);
+    assert_close("sd", sd, (own + 0.49).sqrt(), 1e-13);
+    let unknown = data.unknown_noise(2.0, 1.5, 0.8)?;
+    let (mean, sd) = unknown.predict(&new)?[0];
+    assert_close("mean", mean, at(&unknown.mean), 1e-14);
+    let own = spread(&|i, j| unknown.covariance[3 * i + j]);
+    assert_close("sd", sd, (own + unknown.b / (unknown.a - 1.0)).sqrt(), 1e-12);
+    let model = Ard::new(data.clone());
+    let q = model.start();
+    let ard = fit(model, q, (EStep, MStep), Options::exact())?;
+    let (mean, sd) = ard.model.predict(&ard.q, &new)?[0];
+    assert_close("mean", mean, at(ard.q.mean()), 1e-14);
+    let covariance = ard.q.covariance();
+    let own = spread(&|i, j| covariance[(i, j)]);
+    assert_close("sd", sd, (own + ard.model.noise_sd().powi(2)).sqrt(), 1e-12);
+    let score = ard.model.score(&ard.q, &new, &[1.5])?[0];
+    assert_close("score", score, log_normal(&[1.5], &[mean], &[sd * sd]), 1e-12);
+    let model = BayesianArd::new(data);
+    let q = model.start();
+    let ard = fit(model, q, EStep, Options::exact())?;
+    let (mean, sd) = ard.model.predict(&ard.q, &new)?[0];
+    let (beta, tau) = (ard.q.first(), ard.q.second());
+    assert_close("mean", mean, at(beta.mean()), 1e-14);
+    let covariance = beta.covariance();
+    let own = spread(&|i, j| covariance[(i, j)]);
+    assert_close("sd", sd, (own + tau.rate(3) / (tau.shape(3) - 1.0)).sqrt(), 1e-12);
+    let text = message(known.predict(&[1.0, 2.0]));
+    assert!(text.starts_with("E03 the matrix has 2 values but 1 whole rows of 3"), "{text}");
+    let text = message(known.predict(&[1.0, f64::NAN, 2.0]));
+    assert!(text.starts_with("E01 data[0, 1] is NaN"), "{text}");
+    let text = message(unknown.score(&new, &[1.0, 2.0]));
+    assert!(text.starts_with("E03 the outcomes has 2 values"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn draws_of_what_is_believed_of_classes() -> Result<(), Error> {
+    let columns = [Column::Binary, Column::Count, Column::Levels(3)];
+    let cells: Vec<f64> = (0..30)
+        .flat_map(|i| [f64::from(i % 3 == 0), f64::from(i * i % 7), f64::from((i / 5) % 3)])
+        .collect();
+    let seen = Observations::new(cells, 3)?;
+    let q = DiscreteMixture::new(seen.clone(), 2, &columns)?.bayesian().fit(1)?.fit.q;
+    let (rows, labels) = q.predictive_sample(DRAWS, &mut stream(1, Purpose::Data, 0));
+    let labels: Vec<f64> = labels.iter().map(|&l| l as f64).collect();
+    assert_mean("label", &labels, 1, |l| l[0], q.mean_weights()[1]);
+    for row in [[1.0, 2.0, 0.0], [0.0, 4.0, 2.0]] {
+        let share = q.score(&Observations::new(row.to_vec(), 3)?)?[0].exp();
+        assert_mean("row", &rows, 3, |x| f64::from(u8::from(x == row)), share);
+    }
+    let (r, best) = (q.responsibilities(&seen)?, q.predict(&seen)?);
+    for (r, best) in r.chunks_exact(2).zip(best) {
+        assert_close("sum", r[0] + r[1], 1.0, 1e-12);
+        assert!(r[best] >= 0.5);
     }
     Ok(())
 }

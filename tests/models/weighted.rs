@@ -5,11 +5,12 @@ use elbo::compare::{Compared, Entry};
 use elbo::data::{OLD_FAITHFUL, Observations};
 use elbo::models::hidden_markov::Sequences;
 use elbo::models::linear_regression::{Ard, BayesianArd, LinearRegression};
+use elbo::models::normal::{Normal, NormalGamma};
 use elbo::models::{Covariance, FactorAnalysis, GaussianMixture, HiddenMarkov, gaussian_mixture};
 use elbo::{EStep, Error, MStep, Options, Stop, fit};
 use nalgebra::DMatrix;
 
-use crate::moves::last;
+use crate::moves::{last, message};
 use crate::support::{assert_all_close, assert_close};
 
 fn steps(steps: usize) -> Options {
@@ -176,7 +177,7 @@ fn factors_and_what_is_said_of_them() -> Result<(), Error> {
 }
 
 #[test]
-fn relevance_and_unknown_noise() -> Result<(), Error> {
+fn regressions_relevance_and_a_normal() -> Result<(), Error> {
     let row = |i: usize| {
         let t = i as f64;
         [1.0, (0.9 * t).sin(), (2.3 * t).cos()]
@@ -194,6 +195,14 @@ fn relevance_and_unknown_noise() -> Result<(), Error> {
     assert_all_close("covariance", &s.covariance, &t.covariance, 1e-12);
     assert_all_close("noise", &[s.a, s.b], &[t.a, t.b], 1e-12);
     assert_close("evidence", s.log_evidence, t.log_evidence, 1e-12);
+    let prior = NormalGamma { m: 0.5, kappa: 2.0, a: 1.5, b: 3.0 };
+    let (s, t) =
+        (Normal::weighted(&outcomes(&all), &weights, prior)?, Normal::new(&outcomes(&out), prior)?);
+    assert_close("evidence", s.log_evidence(), t.log_evidence(), 1e-12);
+    let (s, t) = (s.posterior(), t.posterior());
+    assert_all_close("normal", &[s.m, s.kappa, s.a, s.b], &[t.m, t.kappa, t.a, t.b], 1e-12);
+    let text = message(Normal::weighted(&[1.0, 2.0], &[0.0, 0.0], prior));
+    assert!(text.contains("weights"), "{text}");
     let relevance = |data: &LinearRegression| {
         let model = Ard::new(data.clone());
         let q = model.start();

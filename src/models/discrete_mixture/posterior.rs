@@ -12,7 +12,6 @@ use super::prior::Checked;
 use super::tally::{Table, Tally, stride};
 use crate::bijector::Support;
 use crate::data::Observations;
-use crate::error::Error;
 use crate::family::Family;
 use crate::models::components::InMemory;
 use crate::scratch::with_buffer;
@@ -29,14 +28,14 @@ pub struct MixturePosterior {
     /// Of the Dirichlet of the weights.
     weights: Vec<f64>,
     /// What a prior has, in the order of a table: of the values.
-    numbers: Vec<f64>,
+    pub(super) numbers: Vec<f64>,
     /// The expected coefficients.
     #[serde(skip)]
     table: Table,
 }
 
 /// Calls `f` with each component, kind of column and place, and the numbers of the features.
-fn each(
+pub(super) fn each(
     layout: &Layout,
     k: usize,
     numbers: &[f64],
@@ -62,7 +61,7 @@ impl MixturePosterior {
         MixturePosterior { labels, weights, numbers, table: Table::default() }
     }
 
-    fn layout(&self) -> &Layout {
+    pub(super) fn layout(&self) -> &Layout {
         self.labels.layout()
     }
 
@@ -120,34 +119,6 @@ impl MixturePosterior {
         let place = self.layout().places[j];
         let features = place.features(&*place.column.kind());
         features.map(|f| self.numbers[f * stride(self.len()) + k]).collect()
-    }
-
-    /// The log probability of each row in nats with the parameters integrated out: of rows held out,
-    /// how well they are predicted. Of a row with missing cells, that of the cells it has.
-    ///
-    /// # Errors
-    /// Rows of another length, or a cell that is not of its column's kind.
-    pub fn score(&self, rows: &Observations) -> Result<Vec<f64>, Error> {
-        self.layout().check(rows)?;
-        Ok(rows.rows().map(|row| self.log_predictive(row)).collect())
-    }
-
-    /// `ln sum_k E[weight_k] prod_j E[p(x_j | value_kj)]`
-    pub(super) fn log_predictive(&self, row: &[f64]) -> f64 {
-        let total: f64 = self.weights.iter().sum();
-        let mut logs: Vec<f64> = self.weights.iter().map(|a| (a / total).ln()).collect();
-        each(self.layout(), self.len(), &self.numbers, |k, kind, place, own| {
-            let x = row[self.column_of(place)];
-            if !x.is_nan() {
-                logs[k] += kind.log_predictive(own, x);
-            }
-        });
-        let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        top + logs.iter().map(|l| (l - top).exp()).sum::<f64>().ln()
-    }
-
-    fn column_of(&self, place: Place) -> usize {
-        self.layout().places.partition_point(|p| p.feature < place.feature)
     }
 
     /// Makes the labels anew, from the expected coefficients.
