@@ -250,14 +250,10 @@ fn discrete_rows(n: usize) -> Result<Observations, Error> {
 /// The starts of a search share threads: which is best, and what became of each, does not.
 #[test]
 fn searches_end_the_same_on_any_number_of_threads() -> Result<(), Error> {
-    fn same<M, Q: Family>(
+    fn same<M: Send, Q: Family + Send>(
         name: &str,
         search: impl Fn() -> Result<Restarted<M, Q>, Error> + Sync,
-    ) -> Result<(), Error>
-    where
-        M: Send,
-        Q: Send,
-    {
+    ) -> Result<(), Error> {
         let ends = |best: &Restarted<M, Q>| {
             let mut lambda = vec![0.0; best.fit.q.n_params()];
             best.fit.q.params(&mut lambda);
