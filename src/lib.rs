@@ -91,6 +91,7 @@ mod plot;
 pub(crate) mod pool;
 pub mod posterior;
 pub(crate) mod product;
+pub(crate) mod quantile;
 pub mod restarts;
 pub(crate) mod runaway;
 pub mod scalar;

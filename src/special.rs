@@ -156,24 +156,6 @@ pub(crate) fn log_normal_cdf(x: f64) -> f64 {
     normal_cdf_center(x).ln()
 }
 
-/// The number below which Student's t of so many degrees of freedom lies with probability `p`.
-pub(crate) fn student_t_quantile(p: f64, freedom: f64) -> f64 {
-    use statrs::distribution::{ContinuousCDF, StudentsT};
-    StudentsT::new(0.0, 1.0, freedom).map_or(f64::NAN, |t| t.inverse_cdf(p))
-}
-
-/// The number below which a Gamma of this shape and rate lies with probability `p`.
-pub(crate) fn gamma_quantile(p: f64, shape: f64, rate: f64) -> f64 {
-    use statrs::distribution::{ContinuousCDF, Gamma};
-    Gamma::new(shape, 1.0).map_or(f64::NAN, |g| g.inverse_cdf(p)) / rate
-}
-
-/// The number below which a Beta of these shapes lies with probability `p`.
-pub(crate) fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
-    use statrs::distribution::{Beta, ContinuousCDF};
-    Beta::new(a, b).map_or(f64::NAN, |beta| beta.inverse_cdf(p))
-}
-
 /// `phi(x) / Phi(x)`, the slope of `ln Phi`.
 pub(crate) fn inverse_mills(x: f64) -> f64 {
     if x < -2.0 {

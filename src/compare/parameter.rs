@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diagnostics::summary::quantile;
 use crate::lossless;
-use crate::special::{beta_quantile, gamma_quantile, student_t_quantile};
+use crate::quantile::{beta_quantile, gamma_quantile, student_t_quantile};
 
 /// How many standard deviations from the middle of a normal its 5 % and 95 % quantiles lie.
 const NORMAL_95: f64 = 1.644_853_626_951_472_2;

@@ -6,8 +6,9 @@ use crate::error::Error;
 use crate::family::{Family, Gamma, MeanFieldGaussian, Product};
 use crate::fit::Fit;
 use crate::model::{Conjugate, Model};
+use crate::quantile::student_t_quantile;
 use crate::space::Space;
-use crate::special::{LN_SQRT_2PI, log_gamma, polygamma, student_t_quantile};
+use crate::special::{LN_SQRT_2PI, log_gamma, polygamma};
 
 /// The conjugate prior `mu | tau ~ N(m, 1 / (kappa tau))`, `tau ~ Gamma(a, rate b)` of mean and
 /// precision, or the posterior of the same form.

@@ -13,7 +13,7 @@ use crate::lossless;
 use crate::models::Covariance;
 use crate::models::components::Components;
 use crate::models::gaussian_mixture::Labels;
-use crate::special::{beta_quantile, student_t_quantile};
+use crate::quantile::{beta_quantile, student_t_quantile};
 
 /// `q(labels) q(weights) prod_k q(mean_k | covariance_k) q(covariance_k)`:
 ///

@@ -6,7 +6,8 @@ use crate::compare::{Compared, Entry, Parameter, Quantity};
 use crate::error::Error;
 use crate::family::{FullRankGaussian, Gamma, Product};
 use crate::fit::Fit;
-use crate::special::{gamma_quantile, log_gamma};
+use crate::incomplete_beta::log_beta;
+use crate::quantile::gamma_quantile;
 
 /// `beta[1]`, .., normal.
 fn coefficients<'a>(
@@ -21,10 +22,14 @@ fn coefficients<'a>(
 
 /// The sd of noise whose precision is a Gamma of this shape and rate.
 fn noise_sd(shape: f64, rate: f64) -> Parameter {
-    let moment =
-        |power: f64| (log_gamma(shape - power) - log_gamma(shape) + power * rate.ln()).exp();
-    let mean = if shape > 0.5 { moment(0.5) } else { f64::INFINITY };
-    let sd = if shape > 1.0 { (moment(1.0) - mean * mean).max(0.0).sqrt() } else { f64::INFINITY };
+    // ln(Gamma(a - 1/2) / Gamma(a)), without the size of either
+    let ratio = || log_beta(shape - 0.5, 0.5) - 0.5 * std::f64::consts::PI.ln();
+    let mean = if shape > 0.5 { rate.sqrt() * ratio().exp() } else { f64::INFINITY };
+    // E[sd^2] = b / (a - 1) is larger than the square of the mean by about 1 in 4 a
+    let sd = match shape > 1.0 {
+        true => mean * (-(shape - 1.0).ln() - 2.0 * ratio()).exp_m1().max(0.0).sqrt(),
+        false => f64::INFINITY,
+    };
     let at = |p: f64| gamma_quantile(1.0 - p, shape, rate).powf(-0.5);
     Parameter::quantiles("noise_sd", mean, sd, at)
 }

@@ -4,7 +4,7 @@ use super::{Topics, TopicsPosterior};
 use crate::compare::{Compared, Entry, Parameter, Quantity};
 use crate::error::Error;
 use crate::fit::Fit;
-use crate::special::beta_quantile;
+use crate::quantile::beta_quantile;
 
 /// How many words of a topic are told.
 const TOP: usize = 10;
