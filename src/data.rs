@@ -30,9 +30,24 @@ pub use postcards::{Planted, postcards};
 pub use row_file::RowFile;
 pub use source::{Source, View};
 
+use crate::error::Error;
+
 /// How a message names column `j`: quoted, or its number where it has no name.
 fn label(names: &[String], j: usize) -> String {
     if names[j] == j.to_string() { names[j].clone() } else { format!("\"{}\"", names[j]) }
+}
+
+/// The error about a row of which nothing is known.
+fn missing_altogether(i: usize) -> Error {
+    Error::Data {
+        place: format!("data[{i}]"),
+        value: "missing altogether".to_string(),
+        count: String::new(),
+        remedy: format!(
+            "Drop row {i} (rows count from 0); in a series, where it is a time that was not \
+             looked at, take `Observations::with_gaps`"
+        ),
+    }
 }
 
 /// A launch of the Space Shuttle before the accident of the Challenger, with what was found on the

@@ -236,6 +236,25 @@ fn expectation_maximization() {
 }
 
 #[test]
+fn mixtures_of_rows_with_gaps() {
+    // both columns by turns, and more rows than a block
+    let gap = |(at, x): (usize, &f64)| if [3, 6].contains(&(at % 10)) { f64::NAN } else { *x };
+    let cells = OLD_FAITHFUL.iter().flatten().enumerate().map(gap).collect();
+    let data = Arc::new(Observations::with_missing(cells, 2).expect("a cell in each row"));
+    for covariance in Covariance::ALL {
+        let model = GaussianMixture::of_kind(Arc::clone(&data), 2, covariance).expect("two kinds");
+        let q = model.labels();
+        allocates_nothing(model.clone(), q.clone(), (EStep, MStep));
+        let online = Minibatch::new(50, (NaturalStep::decaying(1.0, 0.6), MStep));
+        allocates_nothing_after(3, Stop::Budget, model.clone(), q, online);
+        let model = BayesianMixture::of(model).expect("the data make a prior");
+        let q = model.posterior();
+        allocates_nothing(model.clone(), q.clone(), EStep);
+        allocates_nothing(model, q, Squarem::new(EStep));
+    }
+}
+
+#[test]
 fn discrete_mixtures() {
     use elbo::models::discrete_mixture::Column;
     let cells = (0..3 * 400).map(|i| f64::from((i * i / 7 % 11 > 4) as u8)).collect();

@@ -80,15 +80,7 @@ impl Observations {
     fn let_missing_in(mut self) -> Result<Observations, Error> {
         self.refuse(f64::is_infinite)?;
         if let Some(i) = self.rows().position(|row| row.iter().all(|x| x.is_nan())) {
-            return Err(Error::Data {
-                place: format!("data[{i}]"),
-                value: "missing altogether".to_string(),
-                count: String::new(),
-                remedy: format!(
-                    "Drop row {i} (rows count from 0); in a series, where it is a time that was not \
-                     looked at, take `Observations::with_gaps`"
-                ),
-            });
+            return Err(super::missing_altogether(i));
         }
         self.missing = self.values.iter().any(|x| x.is_nan());
         Ok(self)

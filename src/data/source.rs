@@ -185,7 +185,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The weighted mean of each column.
+    /// The weighted mean of each column, over what is not missing.
     pub fn mean(self) -> Vec<f64> {
         match self {
             View::Memory(data) => data.mean(),
@@ -193,7 +193,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The weighted variance of each column, with divisor `n`.
+    /// The weighted variance of each column, with divisor `n`, over what is not missing.
     pub fn variance(self) -> Vec<f64> {
         match self {
             View::Memory(data) => data.variance(),
@@ -207,6 +207,38 @@ impl<'a> View<'a> {
     /// The first missing number, by row and column.
     pub fn complete(self) -> Result<(), Error> {
         self.memory().map_or(Ok(()), Observations::complete)
+    }
+
+    /// Whether a number is missing.
+    pub fn has_missing(self) -> bool {
+        self.memory().is_some_and(Observations::has_missing)
+    }
+
+    /// Refuses columns of which nothing is known.
+    pub(crate) fn known_columns(self) -> Result<(), Error> {
+        match self.mean().iter().position(|m| m.is_nan()) {
+            None => Ok(()),
+            Some(j) => Err(Error::Data {
+                place: format!("column {}", self.label(j)),
+                value: "missing in every row that counts".to_string(),
+                count: String::new(),
+                remedy: "Drop it: it says nothing".to_string(),
+            }),
+        }
+    }
+
+    /// Refuses rows and columns of which nothing is known.
+    pub(crate) fn known(self) -> Result<(), Error> {
+        if !self.has_missing() {
+            return Ok(());
+        }
+        self.known_columns()?;
+        let mut empty = None;
+        self.each_row(|i, row| {
+            empty = row.iter().all(|x| x.is_nan()).then_some(i);
+            empty.is_none()
+        })?;
+        empty.map_or(Ok(()), |i| Err(super::missing_altogether(i)))
     }
 
     /// Calls `f` with each row and its number, until it returns false.
@@ -252,22 +284,36 @@ impl<'a> View<'a> {
         Ok(out)
     }
 
-    /// The weighted covariance of the columns, with divisor `n`: `dim x dim`.
+    /// The weighted covariance of the columns, with divisor `n`: `dim x dim`. Where numbers are
+    /// missing, entry `(i, j)` is the sum over the rows that have both, divided by
+    /// `sqrt(n_i n_j)`, `n_j` being the rows that have `j`: variances are those of what is there, and
+    /// the matrix is a covariance.
     ///
     /// # Errors
     /// A file that has changed, or cannot be read any more.
     pub fn covariance(self) -> Result<Vec<f64>, Error> {
         let (dim, mean, total) = (self.dim(), self.mean(), self.total_weight());
-        let mut out = vec![0.0; dim * dim];
+        let (mut out, mut known) = (vec![0.0; dim * dim], vec![0.0; dim]);
+        let mut u = vec![0.0; dim];
         self.each_row(|n, row| {
             let share = self.weight(n) / total;
+            for j in 0..dim {
+                let gap = row[j].is_nan();
+                u[j] = if gap { 0.0 } else { row[j] - mean[j] };
+                known[j] += if gap { 0.0 } else { share };
+            }
             for i in 0..dim {
                 for j in 0..dim {
-                    out[i * dim + j] += share * (row[i] - mean[i]) * (row[j] - mean[j]);
+                    out[i * dim + j] += share * u[i] * u[j];
                 }
             }
             true
         })?;
+        if self.has_missing() {
+            for (at, out) in out.iter_mut().enumerate() {
+                *out /= (known[at / dim] * known[at % dim]).sqrt();
+            }
+        }
         Ok(out)
     }
 
@@ -276,9 +322,11 @@ impl<'a> View<'a> {
     /// # Errors
     /// A file that has changed, or cannot be read any more.
     pub fn distinct(self, most: usize) -> Result<usize, Error> {
+        let same = |a: &f64, b: &f64| a == b || (a.is_nan() && b.is_nan());
         let mut seen: Vec<Vec<f64>> = Vec::with_capacity(most);
         self.each_row(|i, row| {
-            if self.weight(i) > 0.0 && !seen.iter().any(|s| s == row) {
+            let again = |s: &Vec<f64>| s.iter().zip(row).all(|(a, b)| same(a, b));
+            if self.weight(i) > 0.0 && !seen.iter().any(again) {
                 seen.push(row.to_vec());
             }
             seen.len() < most

@@ -44,6 +44,12 @@ use layout::Layout;
 /// `ln p(x)`, so that values for other `K`, covariances and priors compare. A single component has no
 /// gap.
 ///
+/// Cells may be missing ([`Observations::with_missing`](crate::data::Observations::with_missing)):
+/// they are latent too, and the best `q` of those of a row, given its label, is normal, about what the
+/// others let expect. That they are missing must not depend on what they would have been. As `q`
+/// takes them to be independent of the parameters, its intervals are somewhat narrower than what the
+/// cells that are there say, the more of a column is missing.
+///
 /// `z` are the labels of the rows, the weights (where there are several), the means, and the factors
 /// of the covariances: standard deviations, or the lower triangles of Cholesky factors. Observation
 /// weights count a row as that many. Nothing of size `n x K` is kept, and nothing depends on the
@@ -79,7 +85,7 @@ impl BayesianMixture {
     ///
     /// # Errors
     /// No components, more than there are different rows, a column that is constant or that others
-    /// determine.
+    /// determine, a row or a column of which nothing is known.
     pub fn new(data: impl Into<Source>, components: usize) -> Result<BayesianMixture, Error> {
         BayesianMixture::of(GaussianMixture::new(data, components)?)
     }

@@ -1,9 +1,11 @@
 //! Components that are quadratic in a row, and one fused pass over the rows: labels, their
 //! normalisers, weighted moments.
 
+mod gaps;
 mod kernel;
 mod moments;
 mod packed;
+mod partial;
 mod pass;
 mod rows;
 #[cfg(test)]
@@ -15,6 +17,7 @@ use crate::data::View;
 use crate::triangle;
 
 pub(crate) use moments::Moments;
+pub(crate) use partial::{Partial, has_gap, partial};
 pub(crate) use pass::{chunk, each_chunk, labels, moments};
 pub(crate) use rows::{InMemory, Rows};
 
@@ -84,8 +87,11 @@ impl Components {
         &self.factor[k * len..(k + 1) * len]
     }
 
-    /// `ln rho_k(x)`
+    /// `ln rho_k(x)`; of a row with missing cells, that of the cells it has.
     pub(crate) fn log_rho(&self, k: usize, x: &[f64]) -> f64 {
+        if has_gap(x) {
+            return self.partial(k, x, |at| self.constant[k] + at.gain() - 0.5 * at.square);
+        }
         let (mean, factor) = (self.mean(k), self.factor(k));
         let deviation = |j: usize| x[j] - mean[j];
         let square: f64 = match self.shape {
@@ -99,6 +105,17 @@ impl Components {
             }
         };
         self.constant[k] - 0.5 * square
+    }
+
+    /// Calls `f` with what component `k` makes of a row with missing cells.
+    pub(crate) fn partial<R>(&self, k: usize, x: &[f64], f: impl FnOnce(Partial<'_>) -> R) -> R {
+        let (mean, factor) = (self.mean(k), self.factor(k));
+        let w = |i: usize, j: usize| match self.shape {
+            Shape::Full => factor[triangle::len(i) + j],
+            Shape::Diagonal if i == j => factor[i],
+            Shape::Diagonal => 0.0,
+        };
+        partial(x, |j| mean[j], w, f)
     }
 
     /// `sum_n w_n ln rho_{z_n}(x_n)`; negative infinity where a label is none, NaN if the rows

@@ -27,7 +27,7 @@ pub use posterior::MixturePosterior;
 pub use prior::Prior;
 
 use crate::bijector::Support;
-use crate::data::Observations;
+use crate::data::{Observations, View};
 use crate::error::Error;
 use crate::model::{Model, Subsample};
 use crate::models::components::InMemory;
@@ -102,14 +102,7 @@ impl DiscreteMixture {
         }
         let layout = Layout::new(columns);
         layout.check(&data)?;
-        if let Some(j) = data.mean().iter().position(|m| m.is_nan()) {
-            return Err(Error::Data {
-                place: format!("column {}", data.label(j)),
-                value: "missing in every row that counts".to_string(),
-                count: String::new(),
-                remedy: "Drop it: it says nothing".to_string(),
-            });
-        }
+        View::from(&data).known_columns()?;
         if components == 0 {
             return Err(Error::option("components", 0, "take at least one"));
         }

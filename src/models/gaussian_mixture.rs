@@ -46,6 +46,12 @@ use parameters::Parameters;
 /// and [`Minibatch`](crate::Minibatch) of `(NaturalStep, MStep)`, which is online EM (Cappe and
 /// Moulines 2009), some rows a step; answers have the same bits as with the rows in memory.
 ///
+/// Cells may be missing ([`Observations::with_missing`](crate::data::Observations::with_missing)):
+/// a row then counts by the density of the cells it has, whatever the kind of covariance, and the
+/// moments of the M-step take what is expected of the others (Ghahramani and Jordan 1994). That they
+/// are missing must not depend on what they would have been. The bound after an M-step is that of
+/// labels and missing cells together.
+///
 /// Passes over 2000 rows and more are shared among threads: those of the rayon pool in which the
 /// caller is (`pool.install(|| fit(..))`), or else as many as there are cores. Rows are shared in fixed
 /// chunks that are summed in order, so that the number of threads changes no bit.
@@ -88,7 +94,8 @@ impl GaussianMixture {
     ///
     /// # Errors
     /// No components, more than there are different rows, a column that is constant or that others
-    /// determine ([`GaussianMixture::of_kind`] takes the last).
+    /// determine ([`GaussianMixture::of_kind`] takes the last), a row or a column of which nothing is
+    /// known.
     pub fn new(data: impl Into<Source>, components: usize) -> Result<GaussianMixture, Error> {
         GaussianMixture::of_kind(data, components, Covariance::Full)
     }
@@ -116,7 +123,7 @@ impl GaussianMixture {
         covariance: Covariance,
     ) -> Result<GaussianMixture, Error> {
         let data = data.into();
-        data.view().complete()?;
+        data.view().known()?;
         if components == 0 {
             return Err(Error::option("components", 0, "take at least one"));
         }

@@ -11,7 +11,6 @@ mod logs;
 mod mode;
 mod moves;
 mod parameters;
-mod partial;
 mod posterior;
 mod predict;
 mod prior;

@@ -29,10 +29,10 @@ fn a_missing_cell_is_named_by_row_and_column() -> Result<(), Error> {
         "E01 data[2, \"b\"] is NaN (2 of 4 rows). Drop or impute rows 2, 3 (rows count from 0).";
     assert_eq!(message(table.observations()), want);
     let gaps = table.with_missing()?;
-    assert_eq!(message(GaussianMixture::new(gaps.clone(), 1)), want);
-    assert_eq!(message(BayesianMixture::new(gaps.clone(), 1)), want);
     assert_eq!(message(FactorAnalysis::new(gaps.clone(), 1)), want);
-    // a model that handles what is missing takes it
+    // models that handle what is missing take it
+    GaussianMixture::new(gaps.clone(), 1)?;
+    BayesianMixture::new(gaps.clone(), 1)?;
     DiscreteMixture::poisson(gaps, 1)?;
     Ok(())
 }

@@ -303,7 +303,6 @@ impl Family for MixturePosterior {
 impl MixturePosterior {
     /// The error about rows that do not fit.
     pub(super) fn expect(&self, rows: &Observations) -> Result<(), Error> {
-        rows.complete()?;
         Error::expect_len("a row", rows.dim(), "a row of the data", self.belief.layout.dim)
     }
 }

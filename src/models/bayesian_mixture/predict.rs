@@ -5,16 +5,18 @@ use rand::{Rng, RngExt};
 use super::MixturePosterior;
 use crate::data::Observations;
 use crate::error::Error;
-use crate::models::components::{Components, Shape};
+use crate::models::components::{Components, Shape, has_gap};
 use crate::noise::fill_normal;
 use crate::scratch::with_buffer;
-use crate::special::log_gamma;
+use crate::special::{LN_SQRT_2PI, log_gamma};
 use crate::triangle;
 
 /// The predictive density of each component: Student's t, one over all columns or one a column.
 struct Students {
     /// `ln weight_k` and the normaliser; a square of 0.
     constant: Vec<f64>,
+    /// `ln weight_k`, less the logarithm of the determinant of the scale.
+    bare: Vec<f64>,
     /// Degrees of freedom, one a component.
     degrees: Vec<f64>,
     /// Half the sum of degrees and columns.
@@ -33,8 +35,8 @@ impl Students {
         let mut white = Components::new(k, dim, layout.shape());
         white.mean.copy_from_slice(&belief.mean);
         let (each, len) = (layout.shape().len(dim), layout.len());
-        let (mut constant, mut degrees) = (q.weights(), vec![0.0; k]);
-        let mut power = vec![0.0; k];
+        let (mut constant, mut bare) = (q.weights(), vec![0.0; k]);
+        let (mut degrees, mut power) = (vec![0.0; k], vec![0.0; k]);
         let blocks = len / triangle::len(layout.block());
         // columns of one t
         let joint = block * layout.repeats();
@@ -47,18 +49,21 @@ impl Students {
             layout.write_precision(root, w);
             w.iter_mut().for_each(|w| *w /= spread.sqrt());
             (degrees[k], power[k]) = (freedom, 0.5 * (freedom + joint));
-            let one = log_gamma(power[k])
-                - log_gamma(0.5 * freedom)
-                - 0.5 * joint * (freedom * std::f64::consts::PI).ln();
             let log_det = layout.log_det(root) + 0.5 * dim as f64 * spread.ln();
-            constant[k] = constant[k].ln() + blocks as f64 * one - log_det;
+            bare[k] = constant[k].ln() - log_det;
+            constant[k] = constant[k].ln() + blocks as f64 * normalizer(freedom, joint) - log_det;
         }
-        Students { constant, degrees, power, white, apart: blocks > 1 }
+        Students { constant, bare, degrees, power, white, apart: blocks > 1 }
     }
 
     /// Writes `ln weight_k t_k(x)`.
     fn logs(&self, x: &[f64], out: &mut [f64]) {
+        let gap = has_gap(x);
         for (k, out) in out.iter_mut().enumerate() {
+            if gap {
+                *out = self.log_of_cells(k, x);
+                continue;
+            }
             let tail = |square: f64| (square / self.degrees[k]).ln_1p();
             let (mean, w) = (self.white.mean(k), self.white.factor(k));
             let tails = match (self.apart, self.white.shape) {
@@ -71,6 +76,33 @@ impl Students {
             *out = self.constant[k] - self.power[k] * tails;
         }
     }
+
+    /// The same of the cells that are there: those of a Student's t have one, with the same degrees
+    /// of freedom and their part of the scale.
+    fn log_of_cells(&self, k: usize, x: &[f64]) -> f64 {
+        let freedom = self.degrees[k];
+        let there = x.iter().filter(|x| !x.is_nan()).count() as f64;
+        self.white.partial(k, x, |at| {
+            // the determinant of the part is that of all times that of the missing part's precision
+            let log_det = at.gain() - at.missing.len() as f64 * LN_SQRT_2PI;
+            if self.apart {
+                let w = self.white.factor(k);
+                let tails = at.y.iter().zip(w).map(|(y, w)| ((y * w).powi(2) / freedom).ln_1p());
+                // what is expected of a missing cell adds nothing
+                let tails = self.power[k] * tails.sum::<f64>();
+                return self.bare[k] + log_det + there * normalizer(freedom, 1.0) - tails;
+            }
+            let tail = 0.5 * (freedom + there) * (at.square / freedom).ln_1p();
+            self.bare[k] + log_det + normalizer(freedom, there) - tail
+        })
+    }
+}
+
+/// The logarithm of the normaliser of a Student's t of so many columns, with a scale of 1.
+fn normalizer(freedom: f64, columns: f64) -> f64 {
+    log_gamma(0.5 * (freedom + columns))
+        - log_gamma(0.5 * freedom)
+        - 0.5 * columns * (freedom * std::f64::consts::PI).ln()
 }
 
 /// Turns logarithms into shares, and returns the logarithm of their sum.
@@ -88,7 +120,7 @@ impl MixturePosterior {
     /// what the fit says of them.
     ///
     /// # Errors
-    /// Rows of another length, or missing numbers.
+    /// Rows of another length.
     pub fn responsibilities(&self, rows: &Observations) -> Result<Vec<f64>, Error> {
         self.expect(rows)?;
         let (students, k) = (Students::new(self), self.len());
@@ -114,7 +146,7 @@ impl MixturePosterior {
     }
 
     /// The log predictive density of each row in nats, whatever its weight: parameters are averaged
-    /// over, not plugged in.
+    /// over, not plugged in. Of a row with missing cells, that of the cells it has.
     ///
     /// ```
     /// use elbo::data::{OLD_FAITHFUL, Observations};
@@ -140,7 +172,8 @@ impl MixturePosterior {
         Ok(rows.rows().map(score).collect())
     }
 
-    /// The log predictive density of a single row; NaN where it has another length.
+    /// The log predictive density of a single row, or of the cells it has; NaN where it has another
+    /// length.
     pub fn log_density(&self, x: &[f64]) -> f64 {
         if x.len() != self.belief.layout.dim {
             return f64::NAN;

@@ -3,6 +3,7 @@
 //! Numbers of a block stand column after column, `BLOCK` rows a column, so that a register holds
 //! the same column of neighbouring rows whatever its width.
 
+use pulp::bytemuck::{cast_slice, cast_slice_mut};
 use pulp::{Simd, WithSimd};
 
 use super::Shape;
@@ -19,6 +20,33 @@ const SIDE: usize = 4;
 /// The least `ln(rho / max rho)` told apart from nothing, so that no exponential leaves the range.
 const LEAST: f64 = -700.0;
 
+/// What becomes of the cells of a block that are missing.
+pub(super) trait Cells {
+    /// Looks at a block that has been read.
+    fn look(&mut self, x: &[f64]);
+    /// Writes what component `k` expects of them.
+    fn fill(&self, k: usize, x: &mut [f64]);
+    /// Makes the `ln rho_k` of completed rows those of what is there.
+    fn adjust(&self, k: usize, log_rho: &mut [f64]);
+    /// Adds how far they spread about what is expected, given the labels, to the sums: a lane of
+    /// each.
+    fn spread(&mut self, labels: &[f64], sums: &mut [f64], lanes: usize);
+}
+
+/// No cell is missing.
+pub(super) struct Whole;
+
+impl Cells for Whole {
+    #[inline(always)]
+    fn look(&mut self, _: &[f64]) {}
+    #[inline(always)]
+    fn fill(&self, _: usize, _: &mut [f64]) {}
+    #[inline(always)]
+    fn adjust(&self, _: usize, _: &mut [f64]) {}
+    #[inline(always)]
+    fn spread(&mut self, _: &[f64], _: &mut [f64], _: usize) {}
+}
+
 /// What the kernel knows of the components.
 #[derive(Clone, Copy)]
 pub(super) struct Known<'a> {
@@ -31,7 +59,7 @@ pub(super) struct Known<'a> {
 }
 
 impl Known<'_> {
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.constant.len()
     }
     /// Columns of a block: of a triangle an even number.
@@ -42,12 +70,13 @@ impl Known<'_> {
         }
     }
     /// Sums a component: its count, first and second moments.
-    fn sums(&self) -> usize {
+    pub(super) fn sums(&self) -> usize {
         1 + self.dim + stride(self.shape, self.dim)
     }
-    /// How many sums there are.
+    /// How many sums there are: the first is that of the log normalisers, the last the entropy of
+    /// missing cells.
     pub(super) fn total(&self) -> usize {
-        1 + self.len() * self.sums()
+        2 + self.len() * self.sums()
     }
     /// How many numbers a block needs for itself: data, deviations, the same times their
     /// probabilities, weights, and the labels.
@@ -69,8 +98,9 @@ fn aligned(room: &mut [f64]) -> &mut [f64] {
 }
 
 /// Sums over the rows `start..end`: the log normalisers, then for each component its moments.
-pub(super) struct Pass<'a, 'r> {
+pub(super) struct Pass<'a, 'r, C> {
     pub(super) known: Known<'a>,
+    pub(super) cells: C,
     pub(super) rows: &'a mut Reader<'r>,
     pub(super) start: usize,
     pub(super) end: usize,
@@ -78,12 +108,12 @@ pub(super) struct Pass<'a, 'r> {
     pub(super) out: &'a mut [f64],
 }
 
-impl WithSimd for Pass<'_, '_> {
+impl<C: Cells> WithSimd for Pass<'_, '_, C> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Pass { known, rows, start, end, room, out } = self;
+        let Pass { known, mut cells, rows, start, end, room, out } = self;
         let lanes = S::F64_LANES;
         let (block, sums) = aligned(room).split_at_mut(known.block());
         let (sums, _) = S::as_mut_simd_f64s(&mut sums[..known.total() * lanes]);
@@ -91,11 +121,14 @@ impl WithSimd for Pass<'_, '_> {
         let mut block = Block::<S>::new(s, &known, block);
         for first in (start..end).step_by(BLOCK) {
             rows.load((first, BLOCK.min(end - first)), BLOCK, block.x, block.weights);
-            block.log_rho(s, &known);
+            cells.look(block.x);
+            block.log_rho(s, &known, &cells);
             sums[0] = s.add_f64s(sums[0], block.normalise(s, known.len(), true));
             for (k, sums) in sums[1..].chunks_exact_mut(known.sums()).enumerate() {
+                cells.fill(k, block.x);
                 block.add_moments(s, &known, k, sums);
             }
+            cells.spread(cast_slice(block.labels), cast_slice_mut(sums), lanes);
         }
         for (out, sum) in out.iter_mut().zip(sums) {
             *out = s.reduce_sum_f64s(*sum);
@@ -105,8 +138,9 @@ impl WithSimd for Pass<'_, '_> {
 
 /// Writes, for the rows `start..start + BLOCK` or fewer, the probabilities of the labels
 /// (`BLOCK` a component) and the log normalisers (`BLOCK`).
-pub(super) struct Look<'a, 'r> {
+pub(super) struct Look<'a, 'r, C> {
     pub(super) known: Known<'a>,
+    pub(super) cells: &'a mut C,
     pub(super) rows: &'a mut Reader<'r>,
     pub(super) start: usize,
     pub(super) count: usize,
@@ -115,17 +149,18 @@ pub(super) struct Look<'a, 'r> {
     pub(super) out: (&'a mut [f64], &'a mut [f64]),
 }
 
-impl WithSimd for Look<'_, '_> {
+impl<C: Cells> WithSimd for Look<'_, '_, C> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Look { known, rows, start, count, room, out } = self;
+        let Look { known, cells, rows, start, count, room, out } = self;
         let (probabilities, normalizers) = out;
         let block = &mut aligned(room)[..known.block()];
         let mut block = Block::<S>::new(s, &known, block);
         rows.load((start, count), BLOCK, block.x, block.weights);
-        block.log_rho(s, &known);
+        cells.look(block.x);
+        block.log_rho(s, &known, cells);
         block.normalise(s, known.len(), false);
         let labels = S::as_simd_f64s(block.weights).0; // now the normalisers
         let (out, _) = S::as_mut_simd_f64s(&mut normalizers[..BLOCK]);
@@ -166,14 +201,15 @@ impl<'a, S: Simd> Block<'a, S> {
 
     /// `ln rho_k` of each row, for all `k`.
     #[inline(always)]
-    fn log_rho(&mut self, s: S, known: &Known<'_>) {
+    fn log_rho(&mut self, s: S, known: &Known<'_>, cells: &impl Cells) {
         let (wide, dim) = (Self::WIDE, known.dim);
-        let (x, _) = S::as_simd_f64s(self.x);
         let half = s.splat_f64s(-0.5);
         let strides = stride(known.shape, dim);
         let each = known.mean.chunks_exact(dim).zip(known.factor.chunks_exact(strides));
         let each = each.zip(known.constant).zip(self.labels.chunks_exact_mut(wide));
-        for (((mean, factor), &constant), out) in each {
+        for (k, (((mean, factor), &constant), out)) in each.enumerate() {
+            cells.fill(k, self.x);
+            let (x, _) = S::as_simd_f64s(self.x);
             let constant = s.splat_f64s(constant);
             match known.shape {
                 Shape::Diagonal => {
@@ -201,6 +237,7 @@ impl<'a, S: Simd> Block<'a, S> {
                     }
                 }
             }
+            cells.adjust(k, cast_slice_mut(out));
         }
     }
 

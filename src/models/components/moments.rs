@@ -9,11 +9,15 @@ use crate::triangle;
 /// For each component `k`, over rows `x` of weight `w` and labels of probability `r_k`:
 /// `sum w r_k`, `sum w r_k (x - c_k)` and `sum w r_k (x - c_k)(x - c_k)'` about a reference `c_k`
 /// near the component's mean, so that no digits are lost far from the origin; and
-/// `sum w ln sum_k rho_k(x)`.
+/// `sum w ln sum_k rho_k(x)`. Of missing cells the moments are what is expected given the label and
+/// the cells that are there.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Moments {
     /// The sum of the log normalisers.
     pub(crate) log_normalizer: f64,
+    /// The entropy of missing cells given the labels, which the second moments take as unknown.
+    #[serde(default)]
+    pub(crate) entropy_of_missing: f64,
     dim: usize,
     shape: Option<Shape>,
     count: Vec<f64>,
@@ -37,6 +41,7 @@ impl Moments {
         let (dim, shape) = (self.dim, self.shape());
         self.reference.copy_from_slice(reference);
         self.log_normalizer = sums[0];
+        self.entropy_of_missing = sums[sums.len() - 1];
         let (each, len) = (1 + dim + stride(shape, dim), shape.len(dim));
         for (k, sums) in sums[1..].chunks_exact(each).enumerate() {
             self.count[k] = sums[0];
@@ -124,6 +129,7 @@ impl Moments {
         let parts = [&mut self.count, &mut self.first, &mut self.second];
         parts.into_iter().flatten().for_each(|x| *x *= a);
         self.log_normalizer *= a;
+        self.entropy_of_missing *= a;
     }
 
     /// Moves the fraction `rate` of the way to `other`, and to its references.
@@ -148,5 +154,6 @@ impl Moments {
         mix(&mut self.first, &other.first);
         mix(&mut self.second, &other.second);
         self.log_normalizer += rate * (other.log_normalizer - self.log_normalizer);
+        self.entropy_of_missing += rate * (other.entropy_of_missing - self.entropy_of_missing);
     }
 }

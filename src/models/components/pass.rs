@@ -2,7 +2,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::kernel::{BLOCK, Known, Look, Pass};
+use super::gaps::Gaps;
+use super::kernel::{BLOCK, Cells, Known, Look, Pass, Whole};
 use super::packed::{pack, stride};
 use super::{Components, Moments, Rows};
 use crate::error::Error;
@@ -47,9 +48,20 @@ pub(crate) fn moments(
                 let (start, end) = (c * chunk, ((c + 1) * chunk).min(n));
                 with_buffer(known.room() + rows.room(), |room| {
                     let (room, read) = room.split_at_mut(known.room());
-                    let mut rows = rows.reader(end, read);
-                    dispatch(Pass { known, rows: &mut rows, start, end, room, out });
-                    if let Err(error) = rows.finish() {
+                    let gaps = rows.has_missing();
+                    let mut reader = rows.reader(end, read);
+                    let rows = &mut reader;
+                    match gaps {
+                        false => {
+                            let cells = Whole;
+                            dispatch(Pass { known, cells, rows, start, end, room, out });
+                        }
+                        true => with_buffer(Gaps::room(&known), |gaps| {
+                            let cells = Gaps::new(known, gaps);
+                            dispatch(Pass { known, cells, rows, start, end, room, out });
+                        }),
+                    }
+                    if let Err(error) = reader.finish() {
                         *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                     }
                 });
@@ -95,28 +107,42 @@ pub(crate) fn labels(
     normalizers: &mut [f64],
 ) -> Result<(), Error> {
     rows.unchanged()?;
-    let (k, n) = (components.len(), rows.len());
-    with_known(components, |known| {
-        with_buffer(known.room() + BLOCK * (k + 1) + rows.room(), |room| {
-            let (block, room) = room.split_at_mut(BLOCK * k);
-            let (tops, room) = room.split_at_mut(BLOCK);
-            let (room, read) = room.split_at_mut(known.room());
-            let mut rows = rows.reader(n, read);
-            for start in (0..n).step_by(BLOCK) {
-                let count = BLOCK.min(n - start);
-                let (rows, room) = (&mut rows, &mut *room);
-                let out = (&mut *block, &mut *tops);
-                dispatch(Look { known, rows, start, count, room, out });
-                for r in 0..count {
-                    for (k, p) in probabilities[(start + r) * k..][..k].iter_mut().enumerate() {
-                        *p = block[k * BLOCK + r];
-                    }
-                    if let Some(out) = normalizers.get_mut(start + r) {
-                        *out = tops[r];
-                    }
+    with_known(components, |known| match rows.has_missing() {
+        false => labels_of(known, &mut Whole, rows, probabilities, normalizers),
+        true => with_buffer(Gaps::room(&known), |gaps| {
+            let mut cells = Gaps::new(known, gaps);
+            labels_of(known, &mut cells, rows, probabilities, normalizers)
+        }),
+    })
+}
+
+fn labels_of(
+    known: Known<'_>,
+    cells: &mut impl Cells,
+    rows: Rows<'_>,
+    probabilities: &mut [f64],
+    normalizers: &mut [f64],
+) -> Result<(), Error> {
+    let (k, n) = (known.len(), rows.len());
+    with_buffer(known.room() + BLOCK * (k + 1) + rows.room(), |room| {
+        let (block, room) = room.split_at_mut(BLOCK * k);
+        let (tops, room) = room.split_at_mut(BLOCK);
+        let (room, read) = room.split_at_mut(known.room());
+        let mut rows = rows.reader(n, read);
+        for start in (0..n).step_by(BLOCK) {
+            let count = BLOCK.min(n - start);
+            let (cells, rows, room) = (&mut *cells, &mut rows, &mut *room);
+            let out = (&mut *block, &mut *tops);
+            dispatch(Look { known, cells, rows, start, count, room, out });
+            for r in 0..count {
+                for (k, p) in probabilities[(start + r) * k..][..k].iter_mut().enumerate() {
+                    *p = block[k * BLOCK + r];
+                }
+                if let Some(out) = normalizers.get_mut(start + r) {
+                    *out = tops[r];
                 }
             }
-            rows.finish()
-        })
+        }
+        rows.finish()
     })
 }

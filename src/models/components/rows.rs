@@ -53,6 +53,11 @@ impl<'a> Rows<'a> {
         Rows { data: data.into(), some }
     }
 
+    /// Whether a cell of the data is missing.
+    pub(super) fn has_missing(&self) -> bool {
+        self.data.has_missing()
+    }
+
     /// An error if they are not what they were.
     pub(super) fn unchanged(&self) -> Result<(), Error> {
         match self.data {

@@ -90,13 +90,14 @@ impl Covariance {
 /// The share of a variance below which there is none.
 const SINGULAR: f64 = 1e-12;
 
+/// Missing cells are taken at the mean of their column.
 fn correlation(data: View<'_>, mean: &[f64], variance: &[f64]) -> Result<Vec<f64>, Error> {
     let dim = data.dim();
     let mut sums = vec![0.0; triangle::len(dim)];
     let mut u = vec![0.0; dim];
     data.each_row(|n, row| {
         for j in 0..dim {
-            u[j] = (row[j] - mean[j]) / variance[j].sqrt();
+            u[j] = if row[j].is_nan() { 0.0 } else { (row[j] - mean[j]) / variance[j].sqrt() };
         }
         for i in 0..dim {
             let a = data.weight(n) * u[i] / data.total_weight();

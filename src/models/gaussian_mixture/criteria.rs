@@ -63,7 +63,9 @@ impl GaussianMixture {
         let read = components::moments(&self.components, rows, &mut moments);
         let (log_likelihood, entropy) = read.map_or((f64::NAN, f64::NAN), |()| {
             let log_likelihood = moments.log_normalizer;
-            let entropy = log_likelihood - self.components.expected_log_rho(&moments);
+            let entropy = log_likelihood
+                - self.components.expected_log_rho(&moments)
+                - moments.entropy_of_missing;
             (log_likelihood, entropy.max(0.0))
         });
         Criteria::new(log_likelihood, entropy, self.n_parameters(), self.data().total_weight())

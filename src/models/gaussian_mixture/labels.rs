@@ -16,12 +16,14 @@ use crate::scratch::with_buffer;
 /// q(z_n = k) = rho_k(x_n) / sum_j rho_j(x_n),   ln rho_k(x) = constant_k - |W_k (x - mean_k)|^2 / 2
 /// ```
 ///
-/// Every such `q` is the posterior of some mixture. It keeps the constants, means and factors, and,
-/// after an E-step, the sums over rows that the M-step needs; not the probabilities of single rows,
-/// which [`Labels::responsibilities`] makes anew from the data.
+/// with the missing cells of a row integrated out of `rho_k`. Every such `q` is the posterior of some
+/// mixture. It keeps the constants, means and factors, and, after an E-step, the sums over rows that
+/// the M-step needs; not the probabilities of single rows, which [`Labels::responsibilities`] makes
+/// anew from the data.
 ///
 /// Read back from a file it has no data until the next E-step: until then draws and densities are
-/// NaN, as they are where the rows' own file ([`RowFile`](crate::data::RowFile)) cannot be read. After a step of [`NaturalStep`](crate::NaturalStep) with a rate below 1 the sums are running
+/// NaN, as they are where the rows' own file ([`RowFile`](crate::data::RowFile)) cannot be read.
+/// After a step of [`NaturalStep`](crate::NaturalStep) with a rate below 1 the sums are running
 /// averages over steps (Cappe and Moulines 2009); draws and densities are those of the last.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Labels {
@@ -30,7 +32,7 @@ pub struct Labels {
     n: usize,
     pub(in crate::models) components: Components,
     pub(in crate::models) moments: Moments,
-    /// Of the rows that made the moments.
+    /// Of the rows that made the moments: of the labels, and of missing cells given the labels.
     #[serde(with = "lossless::one")]
     pub(in crate::models) entropy: f64,
     #[serde(skip)]
@@ -150,6 +152,6 @@ impl Family for Labels {
         });
     }
     fn entropy(&self) -> Option<f64> {
-        self.entropy.is_finite().then_some(self.entropy)
+        self.entropy.is_finite().then_some(self.entropy - self.moments.entropy_of_missing)
     }
 }

@@ -12,10 +12,10 @@ use crate::triangle;
 
 impl GaussianMixture {
     /// The probabilities of the labels of these rows under the parameters, `K x n`: those of one
-    /// row side by side.
+    /// row side by side. Of a row with missing cells, as the cells that are there have it.
     ///
     /// # Errors
-    /// Rows of another length, missing numbers, or a file that cannot be read any more.
+    /// Rows of another length, or a file that cannot be read any more.
     pub fn responsibilities<'a>(&self, rows: impl Into<View<'a>>) -> Result<Vec<f64>, Error> {
         let rows = self.expect(rows)?;
         let mut out = vec![0.0; rows.len() * self.len()];
@@ -37,7 +37,7 @@ impl GaussianMixture {
     }
 
     /// The log density of each row in nats, whatever its weight: of rows held out, how well they
-    /// are predicted.
+    /// are predicted. Of a row with missing cells, that of the cells it has.
     ///
     /// ```
     /// use elbo::data::{OLD_FAITHFUL, Observations};
@@ -60,7 +60,7 @@ impl GaussianMixture {
         Ok(out)
     }
 
-    /// `ln p(x)` of a single row; NaN where it has another length.
+    /// `ln p(x)` of a single row, or of the cells it has; NaN where it has another length.
     pub fn log_density(&self, x: &[f64]) -> f64 {
         if x.len() != self.components.dim {
             return f64::NAN;
@@ -110,7 +110,6 @@ impl GaussianMixture {
 
     fn expect<'a>(&self, rows: impl Into<View<'a>>) -> Result<View<'a>, Error> {
         let rows = rows.into();
-        rows.complete()?;
         Error::expect_len("a row", rows.dim(), "a row of the data", self.components.dim)?;
         Ok(rows)
     }

@@ -69,6 +69,10 @@ impl Prior {
     pub(super) fn checked(self, dim: usize) -> Result<Checked, Error> {
         Error::expect_len("the mean of the prior", self.mean.len(), "a row", dim)?;
         Error::expect_len("the scale of the prior", self.scale.len(), "dim * dim", dim * dim)?;
+        if let Some(j) = self.mean.iter().position(|m| !m.is_finite()) {
+            let place = format!("mean[{j}] of the prior");
+            return Err(Error::option(&place, self.mean[j], "it must be finite"));
+        }
         let at_least = |name: &str, x: f64, least: f64, strict: bool, remedy: &str| {
             let fine = x.is_finite() && if strict { x > least } else { x >= least };
             if fine { Ok(()) } else { Err(Error::option(name, x, remedy)) }

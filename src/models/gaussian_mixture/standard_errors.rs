@@ -4,6 +4,7 @@ use nalgebra::DMatrix;
 
 use super::{Covariance, GaussianMixture};
 use crate::error::Error;
+use crate::models::components::has_gap;
 use crate::triangle;
 
 /// Standard errors of the maximum-likelihood estimates, in the units of the parameters.
@@ -27,7 +28,7 @@ impl GaussianMixture {
     /// ```
     ///
     /// They are right where the mixture is the truth and the rows are many against the parameters;
-    /// a prior is not counted.
+    /// a prior is not counted. The score of a row with missing cells is that of the cells it has.
     ///
     /// ```
     /// use elbo::data::{OLD_FAITHFUL, Observations};
@@ -152,7 +153,8 @@ impl Scores {
         Some(self.covariances + at)
     }
 
-    /// Writes the gradient of `ln p(x)`.
+    /// Writes the gradient of `ln p(x)`: what is expected, given the label and the cells that are
+    /// there, of the gradient with all of them.
     fn write(&self, model: &GaussianMixture, x: &[f64], r: &[f64], out: &mut [f64]) {
         let (k, dim) = (model.len(), self.dim);
         out.fill(0.0);
@@ -160,11 +162,25 @@ impl Scores {
         for c in 0..k - 1 {
             out[c] = r[c] / weights[c] - r[k - 1] / weights[k - 1];
         }
-        let mut pull = vec![0.0; dim];
+        let (mut y, mut pull) = (vec![0.0; dim], vec![0.0; dim]);
         for c in 0..k {
             let (p, mean) = (&self.precision[c], model.mean(c));
+            let mut spread = None;
+            if has_gap(x) {
+                let covariance = spread.insert(DMatrix::zeros(dim, dim));
+                model.components.partial(c, x, |at| {
+                    y.copy_from_slice(at.y);
+                    at.each_covariance(|i, j, x| {
+                        (covariance[(i, j)], covariance[(j, i)]) = (x, x);
+                    });
+                });
+            } else {
+                (0..dim).for_each(|j| y[j] = x[j] - mean[j]);
+            }
+            // of a gap, how far the pull may be from what is expected
+            let spread = spread.map(|covariance| p * covariance * p);
             for i in 0..dim {
-                pull[i] = (0..dim).map(|j| p[(i, j)] * (x[j] - mean[j])).sum();
+                pull[i] = (0..dim).map(|j| p[(i, j)] * y[j]).sum();
                 out[k - 1 + c * dim + i] = r[c] * pull[i];
             }
             for i in 0..dim {
@@ -172,7 +188,8 @@ impl Scores {
                     let Some(at) = self.entry(c, i, j) else { continue };
                     // an entry off the diagonal stands in two places
                     let places = if i == j { 0.5 } else { 1.0 };
-                    out[at] += r[c] * places * (pull[i] * pull[j] - p[(i, j)]);
+                    let more = spread.as_ref().map_or(0.0, |s| s[(i, j)]);
+                    out[at] += r[c] * places * (pull[i] * pull[j] + more - p[(i, j)]);
                 }
             }
         }

@@ -14,7 +14,7 @@ use crate::triangle;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Start {
     /// Centres by k-means++ (Arthur and Vassilvitskii 2007), moved by Lloyd's algorithm, all with
-    /// the covariance of the rows about their centres.
+    /// the covariance of the rows about their centres. Distances are by the cells that are there.
     #[default]
     KMeans,
     /// Means at rows drawn at random, all with the covariance of the rows about the nearest of
@@ -126,7 +126,7 @@ impl GaussianMixture {
     }
 }
 
-/// Rows in units of their columns' standard deviations.
+/// Rows in units of their columns' standard deviations, NaN where cells are missing.
 struct Sample {
     dim: usize,
     x: Vec<f64>,
@@ -154,11 +154,22 @@ impl Sample {
         &self.x[i * self.dim..(i + 1) * self.dim]
     }
 
+    /// A row as a centre: what is missing is at the mean of its column.
+    fn centre(&self, i: usize) -> impl Iterator<Item = f64> {
+        self.row(i).iter().map(|&x| if x.is_nan() { 0.0 } else { x })
+    }
+
+    /// The cells of a row that are there.
+    fn cells(&self, i: usize) -> impl Iterator<Item = (usize, f64)> {
+        self.row(i).iter().copied().enumerate().filter(|(_, x)| !x.is_nan())
+    }
+
     /// Rows drawn in proportion to their weight times the squared distance to the nearest centre
     /// so far; of several candidates the one that leaves the least.
     fn plus_plus(&self, k: usize, rng: &mut dyn Rng) -> Vec<f64> {
         let candidates = 2 + (k as f64).ln() as usize;
-        let mut centres = self.row(pick(&self.weight, rng)).to_vec();
+        let mut centres = Vec::with_capacity(k * self.dim);
+        centres.extend(self.centre(pick(&self.weight, rng)));
         let far = |i: usize, c: &[f64]| self.weight[i] * distance(self.row(i), c);
         let mut left: Vec<f64> = (0..self.len()).map(|i| far(i, &centres)).collect();
         for _ in 1..k {
@@ -172,7 +183,7 @@ impl Sample {
                     (best, best_left, least) = (at, after, sum);
                 }
             }
-            centres.extend_from_slice(self.row(best));
+            centres.extend(self.centre(best));
             left = best_left;
         }
         centres
@@ -184,7 +195,8 @@ impl Sample {
         let mut centres = Vec::with_capacity(k * self.dim);
         for _ in 0..k {
             let at = pick(&left, rng);
-            centres.extend_from_slice(self.row(at));
+            centres.extend(self.centre(at));
+            left[at] = 0.0;
             for i in 0..self.len() {
                 if self.row(i) == self.row(at) {
                     left[i] = 0.0;
@@ -208,7 +220,7 @@ impl Sample {
         for _ in 0..ROUNDS {
             let (mut sums, mut counts) = (vec![0.0; centres.len()], vec![0.0; centres.len()]);
             for (i, &k) in nearest.iter().enumerate() {
-                for (j, x) in self.row(i).iter().enumerate() {
+                for (j, x) in self.cells(i) {
                     sums[k * self.dim + j] += self.weight[i] * x;
                     counts[k * self.dim + j] += self.weight[i];
                 }
@@ -230,24 +242,44 @@ impl Sample {
     fn write(&self, group: &[usize], model: &mut GaussianMixture) {
         let (k, dim) = (model.len(), self.dim);
         let (mut counts, mut means) = (vec![0.0; k], vec![0.0; k * dim]);
+        // rows that have a cell, by group and in all
+        let (mut there, mut known) = (vec![0.0; k * dim], vec![0.0; dim]);
         for (i, &k) in group.iter().enumerate() {
             counts[k] += self.weight[i];
-            triangle::add_scaled(self.weight[i], self.row(i), &mut means[k * dim..(k + 1) * dim]);
+            for (j, x) in self.cells(i) {
+                means[k * dim + j] += self.weight[i] * x;
+                there[k * dim + j] += self.weight[i];
+                known[j] += self.weight[i];
+            }
         }
         let total: f64 = counts.iter().sum();
-        means.iter_mut().enumerate().for_each(|(at, m)| *m /= counts[at / dim].max(1e-300));
+        means.iter_mut().zip(&there).for_each(|(m, n)| *m /= n.max(1e-300));
         let (mut within, mut whole) =
             (vec![0.0; triangle::len(dim)], vec![0.0; triangle::len(dim)]);
-        let mut y = vec![0.0; dim];
+        let (mut x, mut y) = (vec![0.0; dim], vec![0.0; dim]);
         for (i, &k) in group.iter().enumerate() {
-            for j in 0..dim {
-                y[j] = self.row(i)[j] - means[k * dim + j];
-            }
+            y.fill(0.0);
+            x.iter_mut().zip(self.centre(i)).for_each(|(x, own)| *x = own);
+            self.cells(i).for_each(|(j, x)| y[j] = x - means[k * dim + j]);
             let w = self.weight[i] / total;
             for r in 0..dim {
                 let at = triangle::len(r)..triangle::len(r + 1);
                 triangle::add_scaled(w * y[r], &y[..=r], &mut within[at.clone()]);
-                triangle::add_scaled(w * self.row(i)[r], &self.row(i)[..=r], &mut whole[at]);
+                triangle::add_scaled(w * x[r], &x[..=r], &mut whole[at]);
+            }
+        }
+        if model.data().has_missing() {
+            // as many rows as have both cells
+            for i in 0..dim {
+                for j in 0..=i {
+                    let more = total / (known[i] * known[j]).sqrt().max(1e-300);
+                    within[triangle::len(i) + j] *= more;
+                    whole[triangle::len(i) + j] *= more;
+                }
+                if known[i] == 0.0 {
+                    // of more rows than are looked at
+                    within[triangle::len(i + 1) - 1] = 1.0;
+                }
             }
         }
         triangle::add_scaled(SHARE, &whole, &mut within);
@@ -285,6 +317,15 @@ impl Sample {
     }
 }
 
+/// The squared distance; where cells are missing that by the columns that both have, as much more as
+/// there are columns.
 fn distance(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
+    let squares = || a.iter().zip(b).map(|(a, b)| (a - b) * (a - b));
+    let whole: f64 = squares().sum();
+    if !whole.is_nan() {
+        return whole;
+    }
+    let both = squares().filter(|s| !s.is_nan()).count();
+    let sum: f64 = squares().filter(|s| !s.is_nan()).sum();
+    sum * (a.len() as f64 / both.max(1) as f64)
 }

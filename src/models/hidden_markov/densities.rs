@@ -3,8 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::partial::{add, has_gap, partial};
-use crate::models::components::invert;
+use crate::models::components::{Partial, has_gap, invert, partial};
 use crate::models::discrete_mixture::Layout;
 use crate::scratch::with_buffer;
 use crate::special::LN_SQRT_2PI;
@@ -128,7 +127,8 @@ impl Densities {
             Form::Full(d) => {
                 if has_gap(row) {
                     let none = row.iter().all(|x| x.is_nan());
-                    return if none { 0.0 } else { partial(self, *d, k, row, |p| p.log_density) };
+                    let log = |at: Partial<'_>| self.get(0, k) + at.gain() - 0.5 * at.square;
+                    return if none { 0.0 } else { self.partial(k, row, log) };
                 }
                 let mut at = 1 + d;
                 let mut square = 0.0;
@@ -169,7 +169,7 @@ impl Densities {
             Form::Full(d) => {
                 if has_gap(row) {
                     if !row.iter().all(|x| x.is_nan()) {
-                        add(self, *d, k, row, r, put);
+                        self.add_partial(k, row, r, put);
                     }
                     return;
                 }
@@ -192,5 +192,25 @@ impl Densities {
             }
             Form::Discrete(layout) => layout.each(row, |f, x| put(f, r * x)),
         }
+    }
+
+    /// Calls `f` with what full state `k` makes of a row with missing cells.
+    pub(super) fn partial<R>(&self, k: usize, row: &[f64], f: impl FnOnce(Partial<'_>) -> R) -> R {
+        let factor = 1 + row.len();
+        let w = |i: usize, j: usize| self.get(factor + triangle::len(i) + j, k);
+        partial(row, |j| self.get(1 + j, k), w, f)
+    }
+
+    /// Adds such a row with probability `r` of full state `k`.
+    fn add_partial(&self, k: usize, row: &[f64], r: f64, mut put: impl FnMut(usize, f64)) {
+        let second = |i: usize, j: usize| 1 + row.len() + triangle::len(i) + j;
+        self.partial(k, row, |at| {
+            put(0, r);
+            for i in 0..row.len() {
+                put(1 + i, r * at.y[i]);
+                (0..=i).for_each(|j| put(second(i, j), r * at.y[i] * at.y[j]));
+            }
+            at.each_covariance(|i, j, x| put(second(i, j), r * x));
+        });
     }
 }

@@ -3,7 +3,7 @@
 use pulp::Simd;
 
 use super::densities::{Densities, SIDE};
-use super::partial::has_gap;
+use crate::models::components::has_gap;
 use crate::models::discrete_mixture::Layout;
 
 /// The log density of a row, and the sums that go with it, for the states of register `r`.

@@ -7,9 +7,9 @@ use nalgebra::DMatrix;
 
 use super::HiddenMarkov;
 use super::densities::Form;
-use super::partial::has_gap;
 use crate::data::Observations;
 use crate::error::Error;
+use crate::models::components::has_gap;
 use crate::models::discrete_mixture::{Column, DiscreteMixture};
 use crate::models::gaussian_mixture::Start;
 use crate::models::{Covariance, GaussianMixture};

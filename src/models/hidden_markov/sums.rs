@@ -6,10 +6,9 @@ use super::chain::{Chain, Mode};
 use super::densities::{Densities, Form, stride};
 use super::kernel::{Backward, Forward, Stretch, Totals};
 use super::parameters::expected_log_rows;
-use super::partial::{has_gap, partial};
 use super::{Sequences, logs};
 use crate::error::Error;
-use crate::models::components::{chunk, each_chunk};
+use crate::models::components::{chunk, each_chunk, has_gap};
 use crate::scratch::with_buffer;
 use crate::simd::dispatch;
 
@@ -194,7 +193,7 @@ pub(super) fn entropy_of_missing(
     densities: &Densities,
     sequences: &Sequences,
 ) -> f64 {
-    let (Form::Full(d), rows) = (&densities.form, sequences.rows()) else { return 0.0 };
+    let (Form::Full(_), rows) = (&densities.form, sequences.rows()) else { return 0.0 };
     if !rows.has_missing() {
         return 0.0;
     }
@@ -203,7 +202,7 @@ pub(super) fn entropy_of_missing(
     marginals(chain, densities, sequences, &mut labels);
     let gappy = |(_, row): &(usize, &[f64])| has_gap(row) && !row.iter().all(|x| x.is_nan());
     let one = |(i, row): (usize, &[f64])| {
-        let own = |c: usize| labels[i * k + c] * partial(densities, *d, c, row, |p| p.entropy());
+        let own = |c: usize| labels[i * k + c] * densities.partial(c, row, |at| at.entropy());
         rows.weight(i) * (0..k).map(own).sum::<f64>()
     };
     rows.rows().enumerate().filter(gappy).map(one).sum()
