@@ -9,10 +9,26 @@ use crate::restarts::{Restarted, restarts};
 
 /// How many rows a signature looks at.
 const LOOKED: usize = 200;
+/// How many starts there are unless told otherwise.
+const STARTS: usize = 16;
+
+/// In how many groups start number `start` takes the rows: every second one in as many as there are
+/// components, those between in one fewer, two fewer, and so on down to two, and again.
+fn groups(start: usize, components: usize) -> usize {
+    match start % 2 {
+        1 if components > 2 => components - 1 - start / 2 % (components - 2),
+        _ => components,
+    }
+}
 
 impl BayesianMixture {
-    /// Coordinate ascent from ten starts by k-means++, the best kept: `fit` with [`Squarem`] of
+    /// Coordinate ascent from sixteen starts by k-means++, the best kept: `fit` with [`Squarem`] of
     /// [`EStep`] from each, by [`restarts`].
+    ///
+    /// Half of the starts take the rows in fewer groups than there are components, from one fewer down
+    /// to two. The other components then have no rows and are what the prior says: they may gather
+    /// rows, which is easier than to lose some. Groups are in the order of their size, which the
+    /// weights expect where they are sticks.
     ///
     /// ```
     /// use elbo::data::{OLD_FAITHFUL, Observations};
@@ -30,7 +46,7 @@ impl BayesianMixture {
     pub fn fit(&self, seed: u64) -> Result<Restarted<BayesianMixture, MixturePosterior>, Error> {
         let search = Search::default();
         let options = Options { seed, ..search.options };
-        self.fit_with(&Search { options, ..search })
+        self.fit_with(&Search { options, starts: STARTS, ..search })
     }
 
     /// The same with other settings.
@@ -43,7 +59,8 @@ impl BayesianMixture {
     ) -> Result<Restarted<BayesianMixture, MixturePosterior>, Error> {
         let seed = search.options.seed;
         let one = |start: usize| {
-            let mixture = self.mixture.clone().started_at(search.start, seed, start as u64)?;
+            let (mixture, groups) = (self.mixture.clone(), groups(start, self.len()));
+            let mixture = mixture.grouped_at(search.start, seed, start as u64, groups)?;
             let model = BayesianMixture { mixture, ..self.clone() };
             let q = model.posterior();
             fit(model, q, Squarem::new(EStep), search.options.clone())
@@ -55,5 +72,18 @@ impl BayesianMixture {
             looked.chunks_exact(self.data().dim()).map(|x| fit.q.log_density(x)).collect()
         };
         restarts(search.starts, one, signature)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::groups;
+
+    #[test]
+    fn every_second_start_has_all_groups_and_the_others_fewer() {
+        let all: Vec<usize> = (0..12).map(|start| groups(start, 6)).collect();
+        assert_eq!(all, [6, 5, 6, 4, 6, 3, 6, 2, 6, 5, 6, 4]);
+        assert!((0..9).all(|start| groups(start, 2) == 2 && groups(start, 1) == 1));
+        assert!((0..9).all(|start| (2..=3).contains(&groups(start, 3))));
     }
 }

@@ -30,6 +30,8 @@ const LOOK: usize = 20_000;
 const ROUNDS: usize = 50;
 /// The share of the whole covariance in that of a start, which keeps it regular.
 const SHARE: f64 = 1e-3;
+/// The weight of a component without a group.
+const SPARE: f64 = 1e-30;
 /// Apart from the stream that a run looks at its start with.
 const STREAM: u64 = 1 << 32;
 
@@ -52,17 +54,54 @@ impl GaussianMixture {
     ) -> Result<GaussianMixture, Error> {
         let mut rng = stream(seed, Purpose::Start, STREAM + index);
         let sample = Sample::draw(&self, &mut rng)?;
-        let k = self.len();
-        let nearest = match start {
-            Start::KMeans => {
-                let centres = sample.plus_plus(k, &mut rng);
-                sample.lloyd(centres)
-            }
-            Start::Rows => sample.nearest(&sample.distinct(k, &mut rng)),
-            Start::Labels => (0..sample.len()).map(|_| rng.random_range(0..k)).collect(),
-        };
-        sample.write(&nearest, &mut self);
+        let groups = sample.groups(start, self.len(), &mut rng);
+        sample.write(&groups, &mut self);
         Ok(self)
+    }
+
+    /// The same with the rows in `k` groups, which are no more than there are components, the largest
+    /// first: components without a group have next to no weight.
+    pub(in crate::models) fn grouped_at(
+        mut self,
+        start: Start,
+        seed: u64,
+        index: u64,
+        k: usize,
+    ) -> Result<GaussianMixture, Error> {
+        let mut rng = stream(seed, Purpose::Start, STREAM + index);
+        let sample = Sample::draw(&self, &mut rng)?;
+        let groups = sample.by_size(k, sample.groups(start, k, &mut rng));
+        sample.write(&groups, &mut self);
+        if k < self.len() {
+            let weights = &mut self.parameters.weights;
+            weights[k..].fill(SPARE);
+            let total: f64 = weights.iter().sum();
+            weights.iter_mut().for_each(|w| *w /= total);
+            self.settle();
+        }
+        Ok(self)
+    }
+}
+
+impl Sample {
+    /// The group of each row.
+    fn groups(&self, start: Start, k: usize, rng: &mut dyn Rng) -> Vec<usize> {
+        match start {
+            Start::KMeans => self.lloyd(self.plus_plus(k, rng)),
+            Start::Rows => self.nearest(&self.distinct(k, rng)),
+            Start::Labels => (0..self.len()).map(|_| rng.random_range(0..k)).collect(),
+        }
+    }
+
+    /// The same with the groups in the order of their size.
+    fn by_size(&self, k: usize, groups: Vec<usize>) -> Vec<usize> {
+        let mut counts = vec![0.0; k];
+        groups.iter().zip(&self.weight).for_each(|(&k, w)| counts[k] += w);
+        let mut order: Vec<usize> = (0..k).collect();
+        order.sort_by(|&a, &b| f64::total_cmp(&counts[b], &counts[a]));
+        let mut place = vec![0; k];
+        order.iter().enumerate().for_each(|(at, &k)| place[k] = at);
+        groups.into_iter().map(|k| place[k]).collect()
     }
 }
 
