@@ -29,7 +29,8 @@ pub(super) fn failures<M, Q>(best: &mut Restarted<M, Q>) {
 
 impl HiddenMarkov {
     /// EM from ten starts, the best kept: `fit` with [`Squarem`] of `(EStep, MStep)` from each, by
-    /// [`restarts`].
+    /// [`restarts`]. The states begin at centres by k-means++ as the components of a mixture do; the
+    /// probabilities of the steps are drawn at random, but for the first start, where states stay.
     ///
     /// ```
     /// use elbo::data::{NILE, Observations};
