@@ -17,6 +17,7 @@ mod held_out;
 mod hidden_markov;
 mod hidden_markov_missing;
 mod hidden_markov_prior;
+mod hidden_markov_search;
 mod linear_regression;
 mod logistic_regression;
 mod moves;

@@ -129,7 +129,9 @@ impl BayesianHiddenMarkov {
     }
 
     /// Coordinate ascent from ten starts, sped up, the best kept: `fit` with [`Squarem`] of
-    /// [`EStep`] from each, by [`restarts`].
+    /// [`EStep`] from each, by [`restarts`]. Half of the starts are those of [`HiddenMarkov::fit`]; at
+    /// the others some of the states are empty, from one of them to all but one, since states that are
+    /// not needed are slow to empty themselves.
     ///
     /// # Errors
     /// None but for data too extreme.
@@ -151,7 +153,11 @@ impl BayesianHiddenMarkov {
         options: &Options,
     ) -> Result<Restarted<BayesianHiddenMarkov, HiddenMarkovPosterior>, Error> {
         let one = |start: usize| {
-            let model = self.model.clone().started_at(options.seed, start as u64)?;
+            // every second start leaves states empty: more of them from one to the next, then few again
+            let (k, round) = (self.len(), start / 2);
+            let alive = if start.is_multiple_of(2) { k } else { k - 1 - round % (k - 1).max(1) };
+            let (alive, seed) = (alive.max(1), options.seed);
+            let model = self.model.clone().started_with(alive, seed, round as u64)?;
             fit(self.clone(), self.start_from(&model)?, Squarem::new(EStep), options.clone())
         };
         let signature = |fit: &Fit<BayesianHiddenMarkov, HiddenMarkovPosterior>| {

@@ -30,7 +30,7 @@ pub(super) fn failures<M, Q>(best: &mut Restarted<M, Q>) {
 impl HiddenMarkov {
     /// EM from ten starts, the best kept: `fit` with [`Squarem`] of `(EStep, MStep)` from each, by
     /// [`restarts`]. The states begin at centres by k-means++ as the components of a mixture do; the
-    /// probabilities of the steps are drawn at random, but for the first start, where states stay.
+    /// probabilities of the steps are drawn at random at every second start, at the others states stay.
     ///
     /// ```
     /// use elbo::data::{NILE, Observations};
