@@ -4,6 +4,7 @@
 mod curvature;
 mod rows;
 mod sweep;
+mod tiles;
 
 use std::sync::Arc;
 

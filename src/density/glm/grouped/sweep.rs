@@ -4,10 +4,13 @@
 //! they do not fill the last, in registers that overlap. The means are computed over a block of rows
 //! at once, so that only there no lane is lost.
 
+mod columns;
+
 use pulp::{Simd, WithSimd};
 
 use super::super::kernel::{Link, Shape};
 use super::rows::{Rows, Segment};
+use super::tiles::{Tiles, over_tiles};
 use crate::simd;
 use crate::threads::Cut;
 
@@ -155,95 +158,6 @@ struct Piece {
     end: usize,
     /// The first row of the block.
     block: usize,
-}
-
-/// `T` registers that cover some of the lanes: where each starts, and how many lanes it holds.
-#[derive(Clone, Copy)]
-struct Tiles<const T: usize> {
-    at: [usize; T],
-    len: usize,
-}
-
-impl<const T: usize> Tiles<T> {
-    #[inline(always)]
-    fn load<S: Simd>(self, s: S, row: &[f64]) -> [S::f64s; T] {
-        let mut registers = [s.splat_f64s(0.0); T];
-        for t in 0..T {
-            let lanes = &row[self.at[t]..self.at[t] + self.len];
-            registers[t] = match S::as_simd_f64s(lanes).0 {
-                [whole, ..] => *whole,
-                [] => s.partial_load_f64s(lanes),
-            };
-        }
-        registers
-    }
-
-    #[inline(always)]
-    fn store<S: Simd>(self, s: S, registers: [S::f64s; T], row: &mut [f64]) {
-        for t in 0..T {
-            let lanes = &mut row[self.at[t]..self.at[t] + self.len];
-            match S::as_mut_simd_f64s(lanes).0 {
-                [whole, ..] => *whole = registers[t],
-                [] => s.partial_store_f64s(lanes, registers[t]),
-            }
-        }
-    }
-
-    /// Whole registers from number `row` of a block on: where the lanes do not fill one, the rest is
-    /// of the next rows, or of the room after the last.
-    #[inline(always)]
-    fn load_row<S: Simd>(self, block: &[f64], row: usize) -> [S::f64s; T] {
-        let mut registers = [whole::<S>(&block[row + self.at[0]..]); T];
-        for t in 1..T {
-            registers[t] = whole::<S>(&block[row + self.at[t]..]);
-        }
-        registers
-    }
-
-    /// The same for a store, which changes the next rows.
-    #[inline(always)]
-    fn store_row<S: Simd>(self, registers: [S::f64s; T], block: &mut [f64], row: usize) {
-        for t in 0..T {
-            let lanes = &mut block[row + self.at[t]..][..S::F64_LANES];
-            S::as_mut_simd_f64s(lanes).0[0] = registers[t];
-        }
-    }
-
-    /// `row += registers`; all are loaded before any is stored, as they may overlap.
-    #[inline(always)]
-    fn add<S: Simd>(self, s: S, registers: [S::f64s; T], row: &mut [f64]) {
-        let mut sum = self.load(s, row);
-        for t in 0..T {
-            sum[t] = s.add_f64s(sum[t], registers[t]);
-        }
-        self.store(s, sum, row);
-    }
-}
-
-/// The first register of a slice.
-#[inline(always)]
-fn whole<S: Simd>(from: &[f64]) -> S::f64s {
-    S::as_simd_f64s(&from[..S::F64_LANES]).0[0]
-}
-
-/// Runs `$body` with tiles that cover the lanes, up to two registers at a time, all of them full
-/// unless the lanes do not fill one.
-macro_rules! over_tiles {
-    ($s:ty, $lanes:expr, $tiles:ident => $body:expr) => {
-        let width = <$s>::F64_LANES;
-        let times = $lanes.div_ceil(2 * width);
-        for k in 0..times {
-            let at = k * $lanes / times;
-            let n = (k + 1) * $lanes / times - at;
-            if n > width {
-                let $tiles = Tiles { at: [at, at + n - width], len: width };
-                $body;
-            } else {
-                let $tiles = Tiles { at: [at], len: n };
-                $body;
-            }
-        }
-    };
 }
 
 impl<const VALUE: bool> Chunk<'_, VALUE> {
@@ -494,142 +408,4 @@ impl<const VALUE: bool> Chunk<'_, VALUE> {
             tiles.store(s, b, self.sums(piece.index, 1));
         }
     }
-
-    /// `eta += w_j b_j[g]`
-    #[inline(always)]
-    fn predict_slope<S: Simd, const T: usize>(
-        &self,
-        s: S,
-        tiles: Tiles<T>,
-        piece: Piece,
-        j: usize,
-        eta: &mut [f64],
-    ) {
-        let (lanes, q) = (self.lanes, self.shape.n_slopes);
-        let b = tiles.load(s, self.slope(piece.group, j));
-        for i in piece.start..piece.end {
-            let row = (i - piece.block) * lanes;
-            let w = s.splat_f64s(self.rows.w[i * q + j]);
-            let mut sum = tiles.load_row::<S>(eta, row);
-            for t in 0..T {
-                sum[t] = s.mul_add_e_f64s(w, b[t], sum[t]);
-            }
-            tiles.store_row::<S>(sum, eta, row);
-        }
-    }
-
-    /// The transpose of `predict_slope`.
-    #[inline(always)]
-    fn pull_back_slope<S: Simd, const T: usize>(
-        &mut self,
-        s: S,
-        tiles: Tiles<T>,
-        piece: Piece,
-        j: usize,
-        residuals: &[f64],
-    ) {
-        let (lanes, q) = (self.lanes, self.shape.n_slopes);
-        let mut b = tiles.load(s, self.sums(piece.index, 1 + j));
-        for i in piece.start..piece.end {
-            let w = s.splat_f64s(self.rows.w[i * q + j]);
-            let r = tiles.load_row::<S>(residuals, (i - piece.block) * lanes);
-            for t in 0..T {
-                b[t] = s.mul_add_e_f64s(w, r[t], b[t]);
-            }
-        }
-        tiles.store(s, b, self.sums(piece.index, 1 + j));
-    }
-
-    /// `eta += x_i . beta`, a few rows from `lo` on at a time.
-    #[inline(always)]
-    fn predict_columns<S: Simd, const T: usize>(
-        &self,
-        s: S,
-        tiles: Tiles<T>,
-        lo: usize,
-        eta: &mut [f64],
-    ) {
-        let (lanes, p) = (self.lanes, self.shape.n_columns);
-        if p == 0 {
-            return;
-        }
-        let beta = &self.x[..p * lanes];
-        let mut x = &self.rows.x[lo * p..];
-        for eta in eta.chunks_mut(AT_ONCE * lanes) {
-            let n = eta.len() / lanes;
-            let mut sum = [[s.splat_f64s(0.0); T]; AT_ONCE];
-            if n == AT_ONCE {
-                for (j, beta) in beta.chunks_exact(lanes).enumerate() {
-                    let beta = tiles.load(s, beta);
-                    for r in 0..AT_ONCE {
-                        let x = s.splat_f64s(x[r * p + j]);
-                        for t in 0..T {
-                            sum[r][t] = s.mul_add_e_f64s(x, beta[t], sum[r][t]);
-                        }
-                    }
-                }
-            } else {
-                for (j, beta) in beta.chunks_exact(lanes).enumerate() {
-                    let beta = tiles.load(s, beta);
-                    for r in 0..n {
-                        let x = s.splat_f64s(x[r * p + j]);
-                        for t in 0..T {
-                            sum[r][t] = s.mul_add_e_f64s(x, beta[t], sum[r][t]);
-                        }
-                    }
-                }
-            }
-            for (r, eta) in eta.chunks_exact_mut(lanes).enumerate() {
-                tiles.add(s, sum[r], eta);
-            }
-            x = &x[n * p..];
-        }
-    }
-
-    /// The transpose of `predict_columns`.
-    #[inline(always)]
-    fn pull_back_columns<S: Simd, const T: usize>(
-        &mut self,
-        s: S,
-        tiles: Tiles<T>,
-        lo: usize,
-        residuals: &[f64],
-    ) {
-        let (lanes, p) = (self.lanes, self.shape.n_columns);
-        if p == 0 {
-            return;
-        }
-        let mut x = &self.rows.x[lo * p..];
-        for residuals in residuals.chunks(AT_ONCE * lanes) {
-            let n = residuals.len() / lanes;
-            // Rows that are not there have residuals of zero.
-            let mut residual = [[s.splat_f64s(0.0); T]; AT_ONCE];
-            for (r, row) in residuals.chunks_exact(lanes).enumerate() {
-                residual[r] = tiles.load(s, row);
-            }
-            for (j, sums) in self.columns.chunks_exact_mut(lanes).enumerate() {
-                let mut sum = [s.splat_f64s(0.0); T];
-                if n == AT_ONCE {
-                    for r in 0..AT_ONCE {
-                        let x = s.splat_f64s(x[r * p + j]);
-                        for t in 0..T {
-                            sum[t] = s.mul_add_e_f64s(x, residual[r][t], sum[t]);
-                        }
-                    }
-                } else {
-                    for r in 0..n {
-                        let x = s.splat_f64s(x[r * p + j]);
-                        for t in 0..T {
-                            sum[t] = s.mul_add_e_f64s(x, residual[r][t], sum[t]);
-                        }
-                    }
-                }
-                tiles.add(s, sum, sums);
-            }
-            x = &x[n * p..];
-        }
-    }
 }
-
-/// Rows that go through the columns together.
-const AT_ONCE: usize = 4;
