@@ -117,3 +117,31 @@ pub(super) fn normal_divergence<T: Scalar>(q: (T, T, T), prior: (T, T)) -> f64 {
     let off = mean - m;
     0.5 * ((off * off + variance) * (-log_v).exp() - 1.0 + log_v - given)
 }
+
+/// Adds the slopes of the weighted sum of those parts: to those in means and raw numbers, and to those
+/// in the prior's means and log variances where they are wanted. `variance` has the second central
+/// moment of `z_i`, and `pull` gets what pulls at its factor: the weight over the prior's variance.
+pub(super) fn pull_back_normals<T: Scalar>(
+    said: &[T],
+    (m, log_v): (&[T], &[T]),
+    weights: &[T],
+    dy: &mut [T],
+    dprior: &mut [T],
+    variance: impl Fn(usize) -> T,
+    mut pull: impl FnMut(usize, T),
+) {
+    let (k, half, one) = (weights.len(), T::from_f64(0.5), T::from_f64(1.0));
+    for i in 0..k {
+        let (mean, _, slope, sd) = normal(said, k, i);
+        let precision = (-log_v[i]).quick_exp();
+        let off = (mean - m[i]) * precision;
+        dy[i] -= weights[i] * off;
+        dy[k + i] += half * weights[i] * (one - sd * sd * precision) * slope;
+        pull(i, weights[i] * precision);
+        if !dprior.is_empty() {
+            dprior[i] += weights[i] * off;
+            let square = (mean - m[i]) * off + variance(i) * precision;
+            dprior[k + i] += half * weights[i] * (square - one);
+        }
+    }
+}

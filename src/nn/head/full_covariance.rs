@@ -1,6 +1,6 @@
 //! `FullCovariance`: the latent numbers of a datum vary together.
 
-use super::{Head, log_normal, normal, normal_divergence, read_normals};
+use super::{Head, log_normal, normal, normal_divergence, pull_back_normals, read_normals};
 use crate::scalar::Scalar;
 use crate::special::LN_SQRT_2PI;
 
@@ -121,26 +121,17 @@ impl<T: Scalar> Head<T> for FullCovariance {
     fn pull_back_divergence(
         &self,
         said: &[T],
-        (m, log_v): (&[T], &[T]),
+        prior: (&[T], &[T]),
         weights: &[T],
         dy: &mut [T],
         dprior: &mut [T],
     ) {
-        let (k, half, one) = (weights.len(), T::from_f64(0.5), T::from_f64(1.0));
-        for i in 0..k {
-            let (mean, _, slope, sd) = normal(said, k, i);
-            let precision = (-log_v[i]).quick_exp();
-            let off = (mean - m[i]) * precision;
-            dy[i] -= weights[i] * off;
-            dy[k + i] += half * weights[i] * (one - sd * sd * precision) * slope;
-            let below = &mut dy[2 * k + before(i)..][..i];
-            let pull = weights[i] * precision;
+        let k = weights.len();
+        let (own, rest) = dy.split_at_mut(2 * k);
+        let of = |i: usize| variance(said, k, i);
+        pull_back_normals(said, prior, weights, own, dprior, of, |i, pull| {
+            let below = &mut rest[before(i)..][..i];
             below.iter_mut().zip(row(said, k, i)).for_each(|(d, &l)| *d -= pull * l);
-            if !dprior.is_empty() {
-                dprior[i] += weights[i] * off;
-                let square = (mean - m[i]) * off + variance(said, k, i) * precision;
-                dprior[k + i] += half * weights[i] * (square - one);
-            }
-        }
+        });
     }
 }

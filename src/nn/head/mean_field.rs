@@ -1,6 +1,6 @@
 //! `MeanField`: each latent number a normal of its own.
 
-use super::{Head, log_normal, normal, normal_divergence, read_normals};
+use super::{Head, log_normal, normal, normal_divergence, pull_back_normals, read_normals};
 use crate::scalar::Scalar;
 use crate::special::LN_SQRT_2PI;
 
@@ -79,23 +79,15 @@ impl<T: Scalar> Head<T> for MeanField {
     fn pull_back_divergence(
         &self,
         said: &[T],
-        (m, log_v): (&[T], &[T]),
+        prior: (&[T], &[T]),
         weights: &[T],
         dy: &mut [T],
         dprior: &mut [T],
     ) {
-        let (k, half, one) = (weights.len(), T::from_f64(0.5), T::from_f64(1.0));
-        for i in 0..k {
-            let (mean, _, slope, sd) = normal(said, k, i);
-            let precision = (-log_v[i]).quick_exp();
-            let off = (mean - m[i]) * precision;
-            dy[i] -= weights[i] * off;
-            dy[k + i] += half * weights[i] * (one - sd * sd * precision) * slope;
-            if !dprior.is_empty() {
-                dprior[i] += weights[i] * off;
-                let square = (mean - m[i]) * off + sd * sd * precision;
-                dprior[k + i] += half * weights[i] * (square - one);
-            }
-        }
+        let variance = |i: usize| {
+            let sd = normal(said, weights.len(), i).3;
+            sd * sd
+        };
+        pull_back_normals(said, prior, weights, dy, dprior, variance, |_, _| ());
     }
 }
