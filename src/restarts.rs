@@ -18,6 +18,17 @@ pub struct Attempt {
     pub steps: usize,
 }
 
+/// A fit as good as the best, within a nat, that claims something else.
+#[derive(Clone, Debug)]
+pub struct Rival<M, Q> {
+    /// The fit.
+    pub fit: Fit<M, Q>,
+    /// The number of its start.
+    pub start: usize,
+    /// By how many nats its ELBO is lower than the best.
+    pub below: f64,
+}
+
 /// The best of several fits, and what became of the others.
 #[derive(Clone, Debug)]
 pub struct Restarted<M, Q> {
@@ -25,6 +36,9 @@ pub struct Restarted<M, Q> {
     pub fit: Fit<M, Q>,
     /// The number of its start.
     pub start: usize,
+    /// Another answer that the data hardly tell from it, the best of those there are: then the
+    /// warnings of `fit` have W08.
+    pub rival: Option<Rival<M, Q>>,
     /// Every start, in order.
     pub attempts: Vec<Attempt>,
     /// Wall-clock seconds until all had ended.
@@ -50,7 +64,8 @@ struct Ended<M, Q> {
 /// `run` makes the fit of a start from its number alone. A start that fails is listed with its
 /// error; only where all fail is that an error. `signature` says in nats what an answer claims,
 /// whatever its labels, such as the log densities of some rows: a runner-up that is as good as the
-/// best, within a nat, but claims something else, is a warning (W08) of the fit.
+/// best, within a nat, but claims something else, is a warning (W08) of the fit, and kept as its
+/// [`Rival`]. No other fit is.
 ///
 /// ```
 /// use elbo::models::GaussianMixture;
@@ -69,7 +84,7 @@ struct Ended<M, Q> {
 ///     |fit| OLD_FAITHFUL[..20].iter().map(|x| fit.model.log_density(x)).collect(),
 /// )?;
 /// assert_eq!(best.attempts.len(), 3);
-/// assert!(best.fit.warnings.is_empty()); // all starts ended at the same place
+/// assert!(best.fit.warnings.is_empty() && best.rival.is_none()); // all ended at the same place
 /// # Ok::<(), elbo::Error>(())
 /// ```
 ///
@@ -98,20 +113,29 @@ pub fn restarts<M: Send, Q: Send>(
     };
     let clock = Clock::start();
     let mut ended = halves(0, count, &one);
-    let Some(best) = ended.iter().position(|e| e.fit.is_some()) else {
+    let Some(best) = best(&ended) else {
         let first = ended.swap_remove(0).attempt.elbo;
         return Err(first.err().unwrap_or(Error::NoData { what: "the starts".to_string() }));
     };
-    let (start, elbo) = (ended[best].attempt.start, ended[best].attempt.elbo.clone());
+    let rival = rival(&ended, best).and_then(|at| {
+        let below = ended[best].elbo() - ended[at].elbo();
+        ended[at].fit.take().map(|fit| Rival { fit, start: ended[at].attempt.start, below })
+    });
+    let start = ended[best].attempt.start;
     let Some(mut fit) = ended[best].fit.take() else { unreachable!("it was just found") };
-    if let Ok(elbo) = elbo {
-        fit.warnings.extend(rival(&ended, start, elbo, &ended[best].signature));
-    }
+    fit.warnings.extend(rival.as_ref().map(|rival| as_good(rival, start, count)));
     let attempts = ended.into_iter().map(|e| e.attempt).collect();
-    Ok(Restarted { fit, start, attempts, seconds: clock.seconds() })
+    Ok(Restarted { fit, start, rival, attempts, seconds: clock.seconds() })
 }
 
-/// All starts of a stretch, in order; of their fits only the best is kept.
+impl<M, Q> Ended<M, Q> {
+    /// What it reached, or not a number.
+    fn elbo(&self) -> f64 {
+        self.attempt.elbo.as_ref().copied().unwrap_or(f64::NAN)
+    }
+}
+
+/// All starts of a stretch, in order; of their fits only the best is kept, and its rival.
 fn halves<M: Send, Q: Send>(
     start: usize,
     end: usize,
@@ -125,50 +149,64 @@ fn halves<M: Send, Q: Send>(
     let (mut a, mut b) = rayon::join(|| halves(start, half, one), || halves(half, end, one));
     #[cfg(not(feature = "parallel"))]
     let (mut a, mut b) = (halves(start, half, one), halves(half, end, one));
-    let reached = |all: &[Ended<M, Q>]| {
-        let kept = all.iter().position(|e| e.fit.is_some());
-        kept.map(|at| (at, all[at].attempt.elbo.clone().unwrap_or(f64::NAN)))
-    };
-    if let (Some((i, left)), Some((j, right))) = (reached(&a), reached(&b)) {
-        // not a number loses against any
-        if right > left || (left.is_nan() && !right.is_nan()) {
-            a[i].fit = None;
-        } else {
-            b[j].fit = None;
+    a.append(&mut b);
+    let best = best(&a);
+    let rival = best.and_then(|best| rival(&a, best));
+    for (at, ended) in a.iter_mut().enumerate() {
+        if Some(at) != best && Some(at) != rival {
+            ended.fit = None;
         }
     }
-    a.append(&mut b);
     a
 }
 
-fn rival<M, Q>(all: &[Ended<M, Q>], start: usize, elbo: f64, best: &[f64]) -> Option<Warning> {
-    let off = |other: &[f64]| {
-        let squares: f64 = best.iter().zip(other).map(|(a, b)| (a - b) * (a - b)).sum();
-        (squares / best.len().max(1) as f64).sqrt()
+/// Of the fits that are kept the one with the highest ELBO, the first of equals.
+fn best<M, Q>(all: &[Ended<M, Q>]) -> Option<usize> {
+    let kept = (0..all.len()).filter(|&at| all[at].fit.is_some());
+    kept.reduce(|best, at| {
+        let (high, elbo) = (all[best].elbo(), all[at].elbo());
+        // not a number loses against any
+        if elbo > high || (high.is_nan() && !elbo.is_nan()) { at } else { best }
+    })
+}
+
+/// Of the others that are kept the best that is as good and claims something else.
+fn rival<M, Q>(all: &[Ended<M, Q>], best: usize) -> Option<usize> {
+    let own = &all[best].signature;
+    let differs = |other: &[f64]| {
+        let squares: f64 = own.iter().zip(other).map(|(a, b)| (a - b) * (a - b)).sum();
+        other.len() == own.len() && (squares / own.len().max(1) as f64).sqrt() > DIFFERENT
     };
-    let others = all.iter().filter_map(|e| Some((e, *e.attempt.elbo.as_ref().ok()?)));
-    let rivals: Vec<_> = others
-        .filter(|(e, other)| {
-            let differs = e.signature.len() == best.len() && off(&e.signature) > DIFFERENT;
-            e.attempt.start != start && elbo - other < AS_GOOD && differs
-        })
-        .collect();
-    let (first, second) = rivals.iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
+    let rivals = (0..all.len()).filter(|&at| {
+        let as_good = all[best].elbo() - all[at].elbo() < AS_GOOD;
+        at != best && all[at].fit.is_some() && as_good && differs(&all[at].signature)
+    });
+    rivals.reduce(|first, at| if all[at].elbo() > all[first].elbo() { at } else { first })
+}
+
+fn as_good<M, Q>(rival: &Rival<M, Q>, start: usize, count: usize) -> Warning {
+    let far = match rival.below {
+        below if below < 0.005 => "as good as".to_string(),
+        below => format!("{below:.2} nats below"),
+    };
     let message = format!(
-        "start {} reached another answer {:.2e} nats below that of start {start}, of {} starts: the data hardly tell them apart",
-        first.attempt.start,
-        elbo - second,
-        all.len()
+        "start {} of {count} reached another answer, {far} that of start {start}: the data hardly tell them apart",
+        rival.start
     );
-    let action = format!("look at both: start {start} and start {}", first.attempt.start);
-    Some(Warning::new(Code::Multimodal, message).try_this(action))
+    let action = format!("look at both: `fit` of start {start} and `rival` of {}", rival.start);
+    Warning::new(Code::Multimodal, message).try_this(action)
 }
 
 impl<M, Q> fmt::Display for Restarted<M, Q> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:>5}  {:>16}  {:>6}", "start", "ELBO", "steps")?;
         for Attempt { start, elbo, steps } in &self.attempts {
-            let mark = if *start == self.start { " <" } else { "" };
+            let rival = self.rival.as_ref().map(|rival| rival.start);
+            let mark = match *start {
+                best if best == self.start => " <",
+                other if Some(other) == rival => " ~",
+                _ => "",
+            };
             match elbo {
                 Ok(elbo) => writeln!(f, "{start:>5}  {elbo:>16.6}  {steps:>6}{mark}")?,
                 Err(e) => writeln!(f, "{start:>5}  {e}")?,

@@ -508,6 +508,21 @@ fn answers_as_good_but_different_are_reported() -> Result<(), Error> {
     let best = model.with_covariance(Covariance::Diagonal)?.fit_with(&search)?;
     let codes: Vec<Code> = best.fit.warnings.iter().map(|w| w.code).collect();
     assert!(codes.contains(&Code::Multimodal), "{best}");
+    // the other way is kept, and says what its attempt said
+    let rival = best.rival.as_ref().expect("it is as good");
+    let reached = best.attempts[rival.start].elbo.clone()?;
+    assert_eq!(rival.fit.model.criteria().log_likelihood, last(&rival.fit));
+    assert_close("ELBO", last(&rival.fit), reached, 1e-14);
+    assert_close("below", last(&best.fit) - reached, rival.below, 1e-12);
+    assert!(rival.start != best.start && rival.below < 1.0);
+    // one cuts the square across, the other along
+    let across = |m: &GaussianMixture| (m.mean(0)[0] - m.mean(1)[0]).abs() > 1.0;
+    assert!(across(&best.fit.model) != across(&rival.fit.model), "{best}");
+    let text = best.fit.warnings.iter().find(|w| w.code == Code::Multimodal).expect("W08");
+    assert!(text.message.contains(" of 10 reached another answer, "), "{text}");
+    assert!(!text.message.contains("e0 nats") && text.to_string().contains("`rival`"), "{text}");
+    let marked = best.to_string().lines().nth(1 + rival.start).expect("a line").to_string();
+    assert!(marked.ends_with(" ~"), "{best}");
     Ok(())
 }
 

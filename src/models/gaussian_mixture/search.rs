@@ -97,11 +97,15 @@ impl GaussianMixture {
         let few = (0..self.len()).filter(|&k| q.expected_count(k) < least as f64 + 0.5);
         few.filter(|_| self.prior.is_none())
             .map(|k| {
-                let message = format!(
-                    "component {k} rests on {:.1} rows, where a covariance alone takes {least} ({})",
-                    q.expected_count(k),
-                    self.members(q, k)
-                );
+                let (n, members) = (q.expected_count(k), self.members(q, k));
+                let message = match self.covariance {
+                    Covariance::Tied => format!(
+                        "component {k} rests on {n:.1} rows ({members}): its mean is theirs, and is no cluster"
+                    ),
+                    _ => format!(
+                        "component {k} rests on {n:.1} rows, where a covariance alone takes {least} ({members})"
+                    ),
+                };
                 Warning::new(Code::CollapsedComponent, message).try_this(OFFER)
             })
             .collect()
