@@ -165,7 +165,7 @@ fn how_many_dice(throws: &Sequences) -> Result<String, Error> {
         "| dice | bound on the log evidence | dice in use |\n|---|---|---|\n".to_string();
     let mut bounds = Vec::new();
     for dice in 1..=4 {
-        let model = HiddenMarkov::categorical(throws.clone(), dice, &[6])?.bayesian()?;
+        let model = HiddenMarkov::categorical(throws.clone(), dice, &[6])?.bayesian();
         let best = model.fit(1)?.fit;
         let bound = best.trace.last().and_then(|step| step.elbo).unwrap_or(f64::NAN);
         text += &format!("| {dice} | {bound:.1} | {} |\n", best.q.occupied().len());

@@ -28,7 +28,7 @@ pub fn run(job: &Job) -> Result<(), Failure> {
     let model = HiddenMarkov::gaussian(Sequences::one(data)?, initial.len())?;
     let model = model.with_parameters(&initial, &steps, &states)?;
     if job.work.name == "w7_vb" {
-        let bayesian = model.bayesian()?;
+        let bayesian = model.bayesian();
         let q = bayesian.start_from(&model)?;
         let run = climb(job, prepare, bayesian, q, EStep)?;
         let bound = run.trace.last().and_then(|step| step.elbo);

@@ -53,8 +53,9 @@ use start::Starts;
 /// independent columns of counts, levels or binary cells. Missing rows, and missing cells of
 /// independent columns, are passed over: their factor is 1. Missing cells of rows whose columns
 /// depend on each other are latent as the states are: integrated out of the likelihood, and in the
-/// sums of the M-step by what is expected of them and of their squares (Ghahramani and Jordan 1994).
-/// The bound after an M-step then is that of states and missing cells together.
+/// sums of the M-step by what is expected of them and of their squares (Ghahramani and Jordan 1994):
+/// after an E-step the ELBO is the log likelihood of the cells that are there, and after an M-step the
+/// bound of states and missing cells together.
 ///
 /// `z` are the states of all rows and `theta` the probabilities and what the rows look like.
 /// `(EStep, MStep)` is the algorithm of Baum and Welch, EM: after the E-step `q`, the [`States`], is

@@ -181,7 +181,7 @@ fn independent_columns_are_the_diagonal_model() -> Result<(), Error> {
 
 #[test]
 fn the_variational_bound_never_falls_and_is_a_bound() -> Result<(), Error> {
-    let model = simulated(200)?.bayesian()?;
+    let model = simulated(200)?.bayesian();
     let q = model.start(1)?;
     let best = never_descends(model, q, EStep);
     // what draws of states and parameters say has no missing cells to pay for

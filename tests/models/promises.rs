@@ -105,7 +105,7 @@ fn chains_under_a_prior_follow_the_units() -> Result<(), Error> {
         fit(model, q, (EStep, MStep), finely())
     };
     let vb = |scale: f64| {
-        let model = chain(scale)?.bayesian()?;
+        let model = chain(scale)?.bayesian();
         let q = model.start(1)?;
         fit(model, q, EStep, finely())
     };

@@ -266,7 +266,7 @@ fn chains_their_criteria_and_posteriors() -> Result<(), Error> {
         assert_close("log likelihood", x.log_likelihood, score, 1e-11);
         let vb = |sequences: &Sequences| {
             let start = at(sequences)?;
-            let model = start.bayesian()?;
+            let model = start.bayesian();
             let q = model.start_from(&start)?;
             fit(model, q, EStep, steps(8))
         };

@@ -32,7 +32,7 @@ const STARTS: usize = 10;
 /// use elbo::models::hidden_markov::{HiddenMarkov, Sequences};
 /// let counts = [[1., 0., 2., 1., 0., 1., 1., 0.], [8., 11., 7., 9., 12., 8., 10., 9.]].concat();
 /// let sequences = Sequences::one(Observations::new(counts.repeat(4), 1)?)?;
-/// let model = HiddenMarkov::poisson(sequences, 4)?.bayesian()?;
+/// let model = HiddenMarkov::poisson(sequences, 4)?.bayesian();
 /// let best = model.fit(1)?;
 /// assert_eq!(best.fit.q.occupied().len(), 2); // there was room for four
 /// # Ok::<(), elbo::Error>(())
@@ -48,11 +48,8 @@ impl HiddenMarkov {
     /// normal states means about that of the data with the weight of one row, `d` degrees and the
     /// covariance of the data as scale; flat on probabilities of columns, and on their rates
     /// `Gamma(1, 1 / mean)`. Every step is possible, whatever it is here.
-    ///
-    /// # Errors
-    /// Normal data whose columns determine each other.
-    pub fn bayesian(&self) -> Result<BayesianHiddenMarkov, Error> {
-        Ok(BayesianHiddenMarkov { prior: default_belief(self)?, model: self.clone() })
+    pub fn bayesian(&self) -> BayesianHiddenMarkov {
+        BayesianHiddenMarkov { prior: default_belief(self), model: self.clone() }
     }
 }
 

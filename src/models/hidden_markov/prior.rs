@@ -142,7 +142,7 @@ impl Prior {
 /// means about that of the data with the weight of one row, `d` degrees and the covariance of the
 /// data as scale; flat on the probabilities of columns, and on rates `Gamma(1, 1 / mean)` with the
 /// mean of the column.
-pub(super) fn default_belief(model: &HiddenMarkov) -> Result<Belief, Error> {
+pub(super) fn default_belief(model: &HiddenMarkov) -> Belief {
     let rows = model.sequences.rows();
     let (d, share) = (rows.dim(), 1.0 / model.len() as f64);
     let state = match &model.parameters.form {
@@ -152,7 +152,9 @@ pub(super) fn default_belief(model: &HiddenMarkov) -> Result<Belief, Error> {
             StatePrior::Normal { mean, shrinkage: 1.0, degrees, scale }
         }
     };
-    let mut belief = Prior { initial: share, transitions: share, state }.belief(model)?;
+    let belief = Prior { initial: share, transitions: share, state }.belief(model);
+    let mut belief =
+        belief.unwrap_or_else(|_| unreachable!("the columns were checked for a start"));
     if let Form::Discrete(layout) = &model.parameters.form {
         for (place, mean) in layout.places.iter().zip(rows.mean()) {
             if place.column == Column::Count && mean > 0.0 {
@@ -162,7 +164,7 @@ pub(super) fn default_belief(model: &HiddenMarkov) -> Result<Belief, Error> {
             }
         }
     }
-    Ok(belief)
+    belief
 }
 
 /// The covariance of the rows that are whole, about the mean of all, row by row; where most are not,

@@ -57,11 +57,12 @@ impl Starts {
                     true => subset(rows, shared, |row| !has_gap(row))?,
                     false => filled(rows)?,
                 };
-                let mixture = GaussianMixture::new(data, states).map_err(as_states)?;
-                Ok(Starts::Normal(match form {
-                    Form::Diagonal(_) => mixture.with_covariance(Covariance::Diagonal)?,
-                    _ => mixture,
-                }))
+                let kind = match form {
+                    Form::Diagonal(_) => Covariance::Diagonal,
+                    _ => Covariance::Full,
+                };
+                let mixture = GaussianMixture::of_kind(data, states, kind);
+                Ok(Starts::Normal(mixture.map_err(as_states)?))
             }
         }
     }
