@@ -16,6 +16,7 @@ mod postcards;
 mod row_file;
 mod source;
 
+pub(crate) use bad_cells::number;
 pub use corpus::Corpus;
 pub use csv::Csv;
 pub use digits::digits;

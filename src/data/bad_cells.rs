@@ -38,9 +38,14 @@ impl BadCells {
         let rows = format!("{plural} {}{more} (rows count from 0).", self.shown.join(", "));
         Err(Error::Data {
             place: format!("data[{i}, {}]", label(j)),
-            value: value.to_string(),
+            value: number(value),
             count: format!(" ({} of {n} rows)", self.count),
             remedy: remedy(j, &rows),
         })
     }
+}
+
+/// A number as it is read: one too long to be written out by its exponent.
+pub(crate) fn number(x: f64) -> String {
+    if x.is_finite() && x.abs() >= 1e16 { format!("{x:e}") } else { x.to_string() }
 }

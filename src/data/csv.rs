@@ -55,6 +55,14 @@ pub(super) fn broken(file: &str, e: &::csv::Error) -> Error {
     Error::File { file: file.to_string(), reason }
 }
 
+/// What separates the cells of a table where the only column there is seems to hold whole lines.
+pub(super) fn other_separator(names: &[String], cell: &str) -> Option<char> {
+    let [name] = names else { return None };
+    let many = |text: &str, separator: char| text.matches(separator).count();
+    let as_many = |other: &char| many(name, *other) > 0 && many(name, *other) == many(cell, *other);
+    [';', '\t', '|'].into_iter().find(as_many)
+}
+
 impl Csv {
     /// Reads a file.
     ///
@@ -109,7 +117,13 @@ impl Csv {
         }
         let mut cells = Vec::new();
         for record in reader.records() {
-            cells.extend(record.map_err(broken)?.iter().map(str::to_string));
+            let record = record.map_err(|e| match &names[..] {
+                [only] if only.contains([';', '\t', '|']) => wrong(format!(
+                    "has one column called \"{only}\", and rows of more; other separators than a comma need `Csv::read_separated`"
+                )),
+                _ => broken(e),
+            })?;
+            cells.extend(record.iter().map(str::to_string));
         }
         if cells.is_empty() {
             return Err(Error::NoData { what: file.to_string() });
@@ -135,9 +149,10 @@ impl Csv {
     /// The number of a column.
     fn place(&self, name: &str) -> Result<usize, Error> {
         self.names.iter().position(|n| n == name).ok_or_else(|| {
-            let hint = match self.names.len() {
-                1 => "; other separators need `Csv::read_separated`",
-                _ => "",
+            let hint = if self.names.len() == 1 {
+                "; other separators need `Csv::read_separated`"
+            } else {
+                ""
             };
             let there = format!("the columns are {}{hint}", self.names.join(", "));
             Error::option("column", format!("`{name}`"), &there)
@@ -204,11 +219,17 @@ impl Csv {
         };
         let (i, j) = (at / dim, at % dim);
         let rows = (0..self.len()).filter(|i| word(&self.cells[i * dim + j])).count();
+        let remedy = match other_separator(&self.names, &self.cells[at]) {
+            Some(other) => format!(
+                "The lines are separated by {other:?}: read them with `Csv::read_separated(.., b{other:?})`"
+            ),
+            None => "Leave the column out with `.select([..])`, or recode it".to_string(),
+        };
         Err(Error::Data {
             place: format!("data[{i}, \"{}\"]", self.names[j]),
             value: format!("\"{}\", no number", self.cells[at]),
             count: format!(" ({rows} of {} rows)", self.len()),
-            remedy: "Leave the column out with `.select([..])`, or recode it".to_string(),
+            remedy,
         })
     }
 }
@@ -281,6 +302,17 @@ mod tests {
         let open = text(Csv::open("no/such/file.csv"));
         assert!(open.starts_with("E11 no/such/file.csv: cannot be read"), "{open}");
         let semicolons = read("a;b\n1;2\n").expect("one column");
+        assert_eq!(
+            text(semicolons.observations()),
+            "E01 data[0, \"a;b\"] is \"1;2\", no number (1 of 1 rows). The lines are separated by ';': read them with `Csv::read_separated(.., b';')`"
+        );
+        let decimals = text(read("a;b\n1,5;2\n"));
+        assert!(
+            decimals.contains("separators than a comma need `Csv::read_separated`"),
+            "{decimals}"
+        );
+        let tabs = read("a\tb\n1\t2\n").expect("one column");
+        assert!(text(tabs.observations()).contains("read_separated(.., b'\\t')"));
         assert_eq!(
             text(semicolons.select(["a"])),
             "E10 column is `a`; the columns are a;b; other separators need `Csv::read_separated`"

@@ -35,6 +35,9 @@ pub struct Observations {
     missing: bool,
 }
 
+/// The squares of such numbers, and sums of them, are finite.
+const LARGEST: f64 = 1e150;
+
 impl Observations {
     /// Takes the numbers, one observation after another.
     ///
@@ -174,7 +177,9 @@ impl Observations {
 
     /// An error about the first number for which `bad` holds, and how many rows have one.
     fn refuse(&self, bad: impl Fn(f64) -> bool) -> Result<(), Error> {
-        self.refuse_cells(|_, x| bad(x), |_, rows| format!("Drop or impute {rows}"))
+        self.refuse_cells(|_, x| bad(x), |_, rows| format!("Drop or impute {rows}"))?;
+        let remedy = "Its square is next to infinite: give the column another unit";
+        self.refuse_cells(|_, x| x.abs() > LARGEST, |_, _| remedy.to_string())
     }
 
     /// Refuses cells of column `j` for which `fine(j, x)` does not hold; `must(j)` says what such a

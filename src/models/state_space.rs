@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use nalgebra::{SMatrix, SVector};
 
+use crate::data::number;
 use crate::error::Error;
 use crate::model::{Conjugate, Maximize, Model};
 use crate::noise::{Purpose, fill_normal, stream};
@@ -60,14 +61,18 @@ struct Series<const M: usize> {
     spread: f64,
 }
 
-/// Refuses a series with an infinite observation.
+/// Refuses a series with an observation that is infinite, or whose square is.
 fn finite_or_missing(y: &[f64]) -> Result<(), Error> {
-    let Some(t) = y.iter().position(|y| y.is_infinite()) else { return Ok(()) };
+    let Some(t) = y.iter().position(|y| y.abs() > 1e150) else { return Ok(()) };
+    let remedy = match y[t].is_infinite() {
+        true => "Write NaN for what is missing (times count from 0)",
+        false => "Its square is next to infinite: take another unit",
+    };
     Err(Error::Data {
         place: format!("y[{t}]"),
-        value: y[t].to_string(),
+        value: number(y[t]),
         count: String::new(),
-        remedy: "Write NaN for what is missing (times count from 0)".to_string(),
+        remedy: remedy.to_string(),
     })
 }
 

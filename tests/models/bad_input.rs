@@ -3,10 +3,11 @@
 use elbo::data::{Csv, NILE, OLD_FAITHFUL, Observations};
 use elbo::models::factor_analysis::FactorAnalysis;
 use elbo::models::gaussian_mixture::Prior;
+use elbo::models::hidden_markov::Sequences;
 use elbo::models::linear_regression::LinearRegression;
 use elbo::models::normal::{Normal, NormalGamma};
 use elbo::models::state_space::{LocalLevel, LocalTrend};
-use elbo::models::{BayesianMixture, Covariance, DiscreteMixture, GaussianMixture};
+use elbo::models::{BayesianMixture, Covariance, DiscreteMixture, GaussianMixture, HiddenMarkov};
 use elbo::warning::Code;
 use elbo::{EStep, Error, MStep, Options, fit};
 
@@ -188,4 +189,57 @@ fn regressions_and_normals_follow_the_units() -> Result<(), Error> {
         assert_close("rate", rate, cavi.q.second().rate(0), 1e-6);
     }
     Ok(())
+}
+
+/// What is said of a component that rests on a row or two depends on what its covariance is made of.
+#[test]
+fn components_that_few_rows_hold_up() -> Result<(), Error> {
+    let mut cells: Vec<f64> = (0..40).map(|i| (1.7 * f64::from(i)).sin()).collect();
+    cells.push(30.0);
+    let data = Observations::new(cells, 1)?;
+    let said = |covariance: Covariance| {
+        let best = GaussianMixture::of_kind(data.clone(), 2, covariance)?.fit(1)?;
+        let warnings = best.fit.warnings.iter().filter(|w| w.code == Code::CollapsedComponent);
+        Ok::<_, Error>(warnings.map(|w| w.message.clone()).collect::<Vec<_>>())
+    };
+    let tied = said(Covariance::Tied)?;
+    assert!(
+        tied[0].ends_with(
+            "rests on 1.0 rows (its only row is 40): its mean is theirs, and is no cluster"
+        ),
+        "{tied:?}"
+    );
+    Ok(())
+}
+
+/// Where states have independent columns, these may determine each other, as in a mixture.
+#[test]
+fn states_with_columns_that_determine_each_other() -> Result<(), Error> {
+    let x = |t: usize| (1.7 * t as f64).sin() + if t % 20 >= 12 { 4.0 } else { 0.0 };
+    let rows = Observations::new((0..80).flat_map(|t| [x(t), -2.0 * x(t)]).collect(), 2)?;
+    let sequences = Sequences::one(rows)?;
+    let text = message(HiddenMarkov::gaussian(sequences.clone(), 2));
+    assert!(text.contains("column 1"), "{text}");
+    let best = HiddenMarkov::diagonal(sequences, 2)?.fit(1)?;
+    let (a, b) = (best.fit.model.mean(0), best.fit.model.mean(1));
+    assert!((a[0] - b[0]).abs() > 3.0 && (a[1] + 2.0 * a[0]).abs() < 1e-6, "{a:?} {b:?}");
+    let bayesian = best.fit.model.bayesian().fit(1)?;
+    assert_eq!(bayesian.fit.q.occupied().len(), 2);
+    Ok(())
+}
+
+/// Numbers whose squares are none: a sentence, and no panic.
+#[test]
+fn numbers_whose_squares_overflow() {
+    let text = message(Observations::new(vec![1.0, 2.0, 1e200, 3.0], 2));
+    assert_eq!(
+        text,
+        "E01 data[1, 0] is 1e200 (1 of 2 rows). Its square is next to infinite: give the column another unit"
+    );
+    let text = message(LocalLevel::level(&[1.0, 2.0, -1e200, 3.0]));
+    assert_eq!(text, "E01 y[2] is -1e200. Its square is next to infinite: take another unit");
+    // what is as large as may be has a variance
+    let large: Vec<f64> = (0..20).map(|i| 1e149 * (1.7 * f64::from(i)).sin()).collect();
+    let data = Observations::new(large, 1).expect("finite squares");
+    assert!(data.variance()[0].is_finite());
 }

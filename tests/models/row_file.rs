@@ -301,6 +301,7 @@ fn a_table_of_text_becomes_a_file_of_rows() -> Result<(), Error> {
         ("a,b\n1,2\n3\n", "E11 the table: line 3 has 1 cells, the header 2; make them agree"),
         ("a,b\n1,2\n3,\n", "E01 data[1, \"b\"] is \"\". Give a number in every cell"),
         ("a,b\n1,2\n3,inf\n", "E01 data[1, \"b\"] is \"inf\"."),
+        ("a;b\n1;2\n", "E01 data[0, \"a;b\"] is \"1;2\". The lines are separated by ';', not by"),
         ("a,b\n", "E02 "),
     ] {
         let said = RowFile::from_csv(text.as_bytes(), &path).map(|_| ()).expect_err("bad");

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::RowFile;
-use crate::data::csv::broken;
+use crate::data::csv::{broken, other_separator};
 use crate::error::Error;
 
 impl RowFile {
@@ -40,7 +40,10 @@ impl RowFile {
                 place: format!("data[{i}, {}]", crate::data::label(&names, j)),
                 value: format!("\"{cell}\""),
                 count: String::new(),
-                remedy: "Give a number in every cell (rows count from 0)".to_string(),
+                remedy: match other_separator(&names, cell) {
+                    Some(other) => format!("The lines are separated by {other:?}, not by commas"),
+                    None => "Give a number in every cell (rows count from 0)".to_string(),
+                },
             })
         };
         let mut failed = None;
