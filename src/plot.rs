@@ -8,7 +8,7 @@ use crate::compare::{Comparison, Entry, Parameter};
 use crate::error::Error;
 use crate::posterior::file_error;
 
-/// Told apart with any colour vision (Okabe and Ito 2008), readable on white.
+/// Told apart with any colour vision (Okabe and Ito 2008), readable on light pages and dark ones.
 const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -16,8 +16,10 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(204, 121, 167),
     RGBColor(230, 159, 0),
     RGBColor(86, 180, 233),
-    RGBColor(90, 90, 90),
+    RGBColor(122, 122, 122),
 ];
+/// Letters and axes: as far from white as from black. The figure has no ground of its own.
+const INK: RGBColor = RGBColor(122, 122, 122);
 /// What is drawn lies on whole numbers: this many of them are a pixel, so that curves are smooth.
 const FINE: u32 = 4;
 const PANEL: (u32, u32) = (460 * FINE, 300 * FINE);
@@ -76,7 +78,6 @@ impl Comparison {
         let mut svg = String::new();
         let draw = |svg: &mut String| -> Result<(), Box<dyn std::error::Error>> {
             let root = SVGBackend::with_string(svg, size).into_drawing_area();
-            root.fill(&WHITE)?;
             let (top, body) = root.split_vertically(head);
             for (y, row) in rows.iter().enumerate() {
                 for &(at, x) in row {
@@ -94,7 +95,7 @@ impl Comparison {
                     } else {
                         mark([(ends.0, middle), (ends.1, middle)], LINE)?;
                     }
-                    let style = ("sans-serif", FONT).into_text_style(&top);
+                    let style = ("sans-serif", FONT, &INK).into_text_style(&top);
                     let style = style.pos(Pos::new(HPos::Left, VPos::Center));
                     top.draw(&Text::new(entry.method.clone(), (x + 38 * fine, middle), style))?;
                 }
@@ -133,7 +134,7 @@ impl Comparison {
         let told = self.told(name);
         let ((low, high), top) = extent(&told);
         let mut chart = ChartBuilder::on(area)
-            .caption(name, ("sans-serif", FONT + 2 * FINE))
+            .caption(name, ("sans-serif", FONT + 2 * FINE, &INK))
             .margin(12 * FINE)
             .margin_left(26 * FINE)
             .margin_right(26 * FINE)
@@ -146,10 +147,10 @@ impl Comparison {
             .x_labels(5)
             .x_label_formatter(&label)
             .set_all_tick_mark_size(5 * FINE)
-            .axis_style(BLACK.mix(0.6).stroke_width(FINE))
+            .axis_style(INK.stroke_width(FINE))
             .light_line_style(TRANSPARENT)
-            .bold_line_style(BLACK.mix(0.1).stroke_width(FINE))
-            .label_style(("sans-serif", FONT - 2 * FINE))
+            .bold_line_style(INK.mix(0.3).stroke_width(FINE))
+            .label_style(("sans-serif", FONT - 2 * FINE, &INK))
             .draw()?;
         for (entry, p) in told {
             let at = self.entries.iter().position(|e| e.method == entry.method).unwrap_or(0);
