@@ -5,6 +5,7 @@ use elbo::data::{Fingerprint, OLD_FAITHFUL, Observations, postcards};
 use elbo::models::bayesian_mixture::BayesianMixture;
 use elbo::models::gaussian_mixture::Prior;
 use elbo::models::hidden_markov::Sequences;
+use elbo::models::linear_regression::LinearRegression;
 use elbo::models::{FactorAnalysis, GaussianMixture, HiddenMarkov, LogisticRegression, Topics};
 use elbo::noise::fill_normal;
 use elbo::{
@@ -98,7 +99,7 @@ fn chains_by_em_and_by_variational_bayes() -> Result<(), Error> {
         let q = other.states();
         let other = fit(other, q, (EStep, MStep), Options::exact())?;
         let room = HiddenMarkov::new(model.sequences().clone(), room, model.emission().clone())?;
-        let vb = room.bayesian()?.fit(1)?;
+        let vb = room.bayesian().fit(1)?;
         let all = compare([best.entry("EM")?, other.entry("turned")?, vb.entry("VB")?])?;
         let (quantity, likelihood) = reached(all.entry("EM")?);
         assert_eq!(quantity, Quantity::LogLikelihood);
@@ -142,7 +143,7 @@ fn what_is_said_of_a_state_is_what_is_believed() -> Result<(), Error> {
             true => HiddenMarkov::diagonal(rows, 2)?,
             false => HiddenMarkov::gaussian(rows, 2)?,
         };
-        let fit = model.bayesian()?.fit(1)?.fit;
+        let fit = model.bayesian().fit(1)?.fit;
         let entry = fit.entry("VB")?;
         // draws: rows, then 2 + 4 probabilities, then means and factors of one state after another
         let (q, each) = (&fit.q, if diagonal { 4 } else { 5 });
@@ -378,6 +379,43 @@ fn a_black_box_with_its_labels_summed_out_stands_beside_em_and_cavi() -> Result<
                 let off = (found.estimate - point.estimate).abs();
                 assert!(off < point.sd.unwrap(), "{name} by {method}\n{all}");
             }
+        }
+    }
+    Ok(())
+}
+
+/// The sd of the noise, whose inverse square is a Gamma, by sums over a grid of its logarithm; from few
+/// rows and from more than anyone has.
+#[test]
+fn the_noise_of_regressions_has_its_moments_and_quantiles() -> Result<(), Error> {
+    let x: Vec<f64> = (0..6).flat_map(|i| [1.0, f64::from(i)]).collect();
+    let y = [0.3, 1.1, 1.9, 3.2, 3.9, 5.3];
+    for weight in [1.0, 1e3, 1e8] {
+        let exact = LinearRegression::weighted(&x, 2, &y, &[weight; 6])?;
+        let exact = exact.unknown_noise(2.0, 1.5, 0.3)?;
+        let entry = exact.entry("exact")?;
+        let noise = entry.parameter("noise_sd")?;
+        let (a, b) = (exact.a, exact.b);
+        // u = ln tau about its mode ln(a / b), of sd about 1 / sqrt(a)
+        let steps = 200_000;
+        let reach = 40.0 / a.sqrt();
+        let at = |i: i32| reach * (2.0 * (f64::from(i) + 0.5) / f64::from(steps) - 1.0);
+        let density = |u: f64| (a * (u - u.exp_m1())).exp();
+        let sd_over = |u: f64| (-0.5 * u).exp_m1(); // sd over that at the mode, less 1
+        let total: f64 = (0..steps).map(|i| density(at(i))).sum();
+        let mean = |f: &dyn Fn(f64) -> f64| -> f64 {
+            (0..steps).map(|i| density(at(i)) * f(at(i))).sum::<f64>() / total
+        };
+        let mode = (b / a).sqrt();
+        let first = mean(&sd_over);
+        let second = mean(&|u| (sd_over(u) - first).powi(2));
+        assert_close("mean", noise.estimate / mode, 1.0 + first, 1e-9);
+        assert_close("sd", noise.sd.unwrap_or(0.0) / (mode * second.sqrt()), 1.0, 1e-6);
+        for (quantile, share) in [(noise.q05, 0.05), (noise.q95, 0.95)] {
+            let q = quantile.expect("known") / mode;
+            let below = mean(&|u| f64::from(u8::from(1.0 + sd_over(u) < q)));
+            // a step of the grid has a share of less than 1e-3
+            assert!((below - share).abs() < 1e-3, "{weight}: {below}");
         }
     }
     Ok(())

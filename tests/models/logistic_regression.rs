@@ -69,6 +69,47 @@ fn the_references_lie_between_the_bound_and_the_evidence() -> Result<(), Error> 
     Ok(())
 }
 
+/// In two dimensions the evidence is a sum over a grid: bound, ELBO and evidence are in order, and the
+/// means are the posterior's up to a share of its sd, which the bound takes for smaller than it is.
+#[test]
+fn the_evidence_on_a_grid_lies_above_the_bound() -> Result<(), Error> {
+    let n = 40;
+    let x: Vec<f64> = (0..n).map(|i| (1.7 * f64::from(i)).sin() + 0.3).collect();
+    let trials: Vec<f64> = (0..n).map(|i| f64::from(1 + i % 3)).collect();
+    let successes: Vec<f64> =
+        (0..n).map(|i| f64::from((i * i % 5) * (1 + i % 3) / 5)).map(f64::floor).collect();
+    let weights: Vec<f64> = (0..n).map(|i| 0.5 + 0.5 * f64::from(i % 2)).collect();
+    for sd in [0.5, 2.0, 10.0] {
+        let model = LogisticRegression::binomial(&x, 1, &successes, &trials, sd)?;
+        let model = model.weighted(&weights)?.with_intercept(sd)?;
+        let fit = never_descends(model.clone(), model.start(), EStep);
+        let (bound, elbo) = (last(&fit), model.elbo(&fit.q));
+        // midpoints out to 9 sds of q, where nothing is left: exact to 1e-9
+        const SIDE: i32 = 160;
+        let (mean, reach) = (fit.q.mean(), fit.q.sd().iter().map(|s| 9.0 * s).collect::<Vec<_>>());
+        let step = |j: usize| 2.0 * reach[j] / f64::from(SIDE);
+        let at = |j: usize, i: i32| mean[j] - reach[j] + (f64::from(i) + 0.5) * step(j);
+        let points = (0..SIDE * SIDE).map(|i| [at(0, i / SIDE), at(1, i % SIDE)]);
+        let logs: Vec<([f64; 2], f64)> = points.map(|z| (z, model.log_joint(&z))).collect();
+        let top = logs.iter().map(|(_, l)| *l).fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = logs.iter().map(|(_, l)| (l - top).exp()).sum();
+        let evidence = top + sum.ln() + (step(0) * step(1)).ln();
+        assert!(bound < elbo && elbo < evidence, "{bound} {elbo} {evidence}");
+        assert!(evidence - elbo < 0.1, "a normal is near: {elbo} {evidence}");
+        for j in 0..2 {
+            let expect = |f: &dyn Fn(f64) -> f64| -> f64 {
+                logs.iter().map(|(z, l)| (l - top).exp() * f(z[j])).sum::<f64>() / sum
+            };
+            let centre = expect(&|z| z);
+            let spread = expect(&|z| (z - centre) * (z - centre)).sqrt();
+            assert!((mean[j] - centre).abs() < 0.15 * spread, "{mean:?} {centre} {spread}");
+            let ratio = fit.q.sd()[j] / spread;
+            assert!((0.7..1.01).contains(&ratio), "sd {j}: {ratio}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn the_black_box_ends_higher_and_not_far_away() -> Result<(), Error> {
     let model = binomial(60);
