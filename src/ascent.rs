@@ -1,5 +1,6 @@
 //! One move uphill on the ELBO: `Ascent`, and two moves in turn.
 
+mod anderson;
 mod exact;
 mod fixed_draws;
 mod gradient;
@@ -7,6 +8,7 @@ mod laplace;
 mod minibatch;
 mod squarem;
 
+pub use anderson::Anderson;
 pub use exact::{EStep, MStep, NaturalStep};
 pub use fixed_draws::{FixedDraws, FixedNoise, LinearResponse};
 pub use gradient::GradientAscent;
@@ -39,6 +41,10 @@ pub struct Step {
     /// The ELBO between the two moves of a pair, where the first knows it: after the E-step of EM.
     #[serde(default, with = "lossless::maybe")]
     pub between: Option<f64>,
+    /// An estimate of what is still to be gained, in nats, where the move knows more of that than its
+    /// ELBOs tell: a move that looks ahead sees how fast the parameters slow down.
+    #[serde(default, with = "lossless::maybe")]
+    pub left: Option<f64>,
     /// Euclidean length of the gradient, where there is one.
     #[serde(with = "lossless::maybe")]
     pub grad_norm: Option<f64>,
@@ -222,6 +228,7 @@ fn joined<T: Scalar, M, Q, A: Ascent<M, Q, T>, B: Ascent<M, Q, T>>(
         elbo: second.elbo.or(first.elbo),
         objective: second.objective.or(first.objective),
         between: first.elbo,
+        left: second.left.or(first.left),
         grad_norm: second.grad_norm.or(first.grad_norm),
         rejected: second.rejected.or(first.rejected),
         converged: first.converged.and(second.converged),

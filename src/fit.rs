@@ -270,7 +270,7 @@ impl<M, Q, A> Run<M, Q, A> {
         if ended.is_none() {
             let parts = Parts { model: &mut self.model, q: &mut self.q, ascent: &mut self.ascent };
             let stop = &self.options.stop;
-            ended = history.stop.done(stop, (seed, self.dim, t + 1), &step, parts)?;
+            ended = history.stop.done(stop, (seed, self.dim, &self.trace), &step, parts)?;
         }
         if ended.is_none() && self.ascent.can_probe() {
             history.runaway.look((t + 1, seed), step.elbo, &self.model, &self.q)?;
@@ -320,7 +320,7 @@ impl<M, Q, A> Run<M, Q, A> {
                 break Outcome::Stopped;
             }
         };
-        self.warn_of(&outcome);
+        self.warn_of(&outcome, self.ascent.exact().then(|| self.ascent.name()));
         self.ascent.closing_warnings().into_iter().for_each(|w| self.warn(w));
         let Run { mut model, mut q, ascent, trace, rejected, options, warnings, .. } = self;
         ascent.answer(&mut model, &mut q);
@@ -328,12 +328,18 @@ impl<M, Q, A> Run<M, Q, A> {
         Ok(Fit { model, q, outcome, trace, rejected, seed, seconds, warnings })
     }
 
-    /// What the way the run went gives reason to say.
-    fn warn_of(&self, outcome: &Outcome) {
+    /// What the way the run went gives reason to say; `exact` is the name of a move that is.
+    fn warn_of(&self, outcome: &Outcome, exact: Option<String>) {
         let steps = self.trace.len();
         if *outcome == Outcome::StepLimit && self.options.stop != Stop::Budget {
             let message = format!("the stop rule has not fired in {steps} steps");
             let more = format!("Options {{ steps: {}, .. }}", steps.saturating_mul(4));
+            let more = match exact {
+                Some(name) if !name.starts_with("Anderson") => {
+                    format!("an exact move that crawls less, Anderson::new(..), or {more}")
+                }
+                _ => more,
+            };
             self.warn(Warning::new(Code::NotConverged, message).try_this(more));
         }
         if let Outcome::Descended { rule } = outcome {

@@ -109,8 +109,8 @@ pub mod warning;
 pub mod witness;
 
 pub use ascent::{
-    Ascent, EStep, FixedDraws, FixedNoise, GradientAscent, Laplace, LinearResponse, MStep,
-    Minibatch, NaturalStep, Squarem, Step,
+    Anderson, Ascent, EStep, FixedDraws, FixedNoise, GradientAscent, Laplace, LinearResponse,
+    MStep, Minibatch, NaturalStep, Squarem, Step,
 };
 pub use autodiff::{Autodiff, LogJoint, Primitive, Real, Var};
 pub use bijector::Support;

@@ -1,11 +1,13 @@
 //! When a run may stop: a budget, exact moves that gain no more, and the paired test.
 
+mod left;
 mod walk;
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::ascent::{Ascent, Step};
+use left::left;
 use walk::Walk;
 
 use crate::error::Error;
@@ -22,10 +24,12 @@ use crate::scalar::Scalar;
 pub enum Stop {
     /// Never: all steps are taken.
     Budget,
-    /// For exact moves: when a step gains less than `gain` times what has been climbed since the
-    /// first step (at least 1 nat), or no more than rounding. Constants in the ELBO, and with them
-    /// the units of the data, do not matter. An exact move never descends; one that does, by more
-    /// than rounding, is an error.
+    /// For exact moves: when no more is left to gain than `gain` times what has been climbed since
+    /// the first step (at least 1 nat), or than rounding. What is left is estimated from how the gains
+    /// of the steps so far have become smaller (Boehning et al. 1994): a move that crawls gains next to
+    /// nothing a step long before it arrives. Constants in the ELBO, and with them the units of the
+    /// data, do not matter. An exact move never descends; one that does, by more than rounding, is an
+    /// error.
     Exact {
         /// The share of the climb so far.
         gain: f64,
@@ -71,6 +75,8 @@ const RENEW: u64 = 10;
 const FALL: f64 = 5.0;
 /// By how much of `max(1, |ELBO|)` rounding may lower an exact ELBO.
 const ROUNDING: f64 = 1e-10;
+/// How many units in the last place of an ELBO are nothing.
+const NOTHING: f64 = 8.0;
 
 /// What a stop rule remembers; part of a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -94,7 +100,7 @@ pub(crate) struct StopState {
 }
 
 impl Stop {
-    /// For exact moves: relative gain 1e-9.
+    /// For exact moves: 1e-9 of the climb is left.
     pub fn exact() -> Stop {
         Stop::Exact { gain: 1e-9 }
     }
@@ -136,18 +142,19 @@ pub(crate) struct Parts<'a, M, Q, A> {
 }
 
 impl StopState {
-    /// Whether the run should stop after this step, and why.
+    /// Whether the run should stop after this step, which is not yet in the trace, and why.
     pub(crate) fn done<T: Scalar, M: Model<T>, Q: Family<T>, A: Ascent<M, Q, T>>(
         &mut self,
         stop: &Stop,
-        (seed, dim, steps): (u64, usize, usize),
+        (seed, dim, trace): (u64, usize, &[Step]),
         step: &Step,
         parts: Parts<'_, M, Q, A>,
     ) -> Result<Option<Outcome>, Error> {
+        let steps = trace.len() + 1;
         match stop {
             Stop::Budget => Ok(None),
             _ if step.rejected.is_some() => Ok(None),
-            Stop::Exact { gain } => self.exact(*gain, steps, step, || parts.ascent.name()),
+            Stop::Exact { gain } => self.exact(*gain, trace, step, || parts.ascent.name()),
             Stop::Paired(paired) => {
                 if steps < self.next_check.max(paired.every) {
                     return Ok(None);
@@ -161,7 +168,7 @@ impl StopState {
     fn exact(
         &mut self,
         gain: f64,
-        steps: usize,
+        trace: &[Step],
         step: &Step,
         name: impl Fn() -> String,
     ) -> Result<Option<Outcome>, Error> {
@@ -178,15 +185,23 @@ impl StopState {
             let reason = format!(
                 "the ELBO went from {before} to {now} at step {}, and an exact move never descends; \
                  if the move is stochastic use Stop::Paired or Stop::Budget, otherwise its update is wrong",
-                steps - 1
+                trace.len()
             );
             return Err(Error::Ascent { block: name(), reason });
         }
         let climbed = now - *self.first_elbo.get_or_insert(before);
-        let rounding = 8.0 * f64::EPSILON * size;
-        let small = (now - before).abs() <= (gain * climbed.max(1.0)).max(rounding);
-        Ok(small.then(|| Outcome::Converged {
-            rule: format!("relative gain below {gain:e} after {steps} steps"),
+        let rounding = NOTHING * f64::EPSILON * size;
+        let tolerance = (gain * climbed.max(1.0)).max(rounding);
+        if (now - before).abs() > tolerance {
+            return Ok(None);
+        }
+        let elbo = |t: usize| if t == trace.len() { Some(now) } else { trace[t].elbo };
+        let left = left(elbo, trace.len(), 2.0 * rounding).max(step.left.unwrap_or(0.0));
+        Ok((left <= tolerance).then(|| Outcome::Converged {
+            rule: format!(
+                "no more than {gain:e} of the climb is left to gain, after {} steps",
+                trace.len() + 1
+            ),
         }))
     }
 

@@ -16,13 +16,13 @@ use elbo::nn::{
     LocalReparameterization, Mlp, Noise, Prior,
 };
 use elbo::{
-    Adam, AdamW, Affine, Ascent, Averaged, Bernoulli, Beta, Categorical, ClipNorm, ClipValue,
-    ClosedFormKl, Differentiable, Disarm, DoWG, DoublyReparameterized, EStep, Enumeration, Family,
-    FullRankGaussian, GradientAscent, GradientEstimator, GumbelSoftmax, ImportanceWeighted,
-    LowRankGaussian, MStep, MeanFieldGaussian, Minibatch, Model, NaturalStep, OneHot, Only,
-    Options, Paired, PerDatum, Product, Real, Reparameterization, Run, Scalar, Schedule, Scheduled,
-    ScoreFunction, Sgd, Space, Squarem, StickingTheLanding, Stop, Support, Transformed, Var, Vimco,
-    density, from_fn,
+    Adam, AdamW, Affine, Anderson, Ascent, Averaged, Bernoulli, Beta, Categorical, ClipNorm,
+    ClipValue, ClosedFormKl, Differentiable, Disarm, DoWG, DoublyReparameterized, EStep,
+    Enumeration, Family, FullRankGaussian, GradientAscent, GradientEstimator, GumbelSoftmax,
+    ImportanceWeighted, LowRankGaussian, MStep, MeanFieldGaussian, Minibatch, Model, NaturalStep,
+    OneHot, Only, Options, Paired, PerDatum, Product, Real, Reparameterization, Run, Scalar,
+    Schedule, Scheduled, ScoreFunction, Sgd, Space, Squarem, StickingTheLanding, Stop, Support,
+    Transformed, Var, Vimco, density, from_fn,
 };
 
 thread_local! {
@@ -224,7 +224,8 @@ fn expectation_maximization() {
         let q = model.labels();
         allocates_nothing(model.clone(), q.clone(), (EStep, MStep));
         // the first step makes room for the points that are looked ahead from
-        allocates_nothing(model.clone(), q, Squarem::new((EStep, MStep)));
+        allocates_nothing(model.clone(), q.clone(), Squarem::new((EStep, MStep)));
+        allocates_nothing(model.clone(), q, Anderson::new((EStep, MStep)));
         for weights in [Weights::Dirichlet, Weights::StickBreaking] {
             let model = BayesianMixture::of(model.clone()).and_then(|m| m.with_weights(weights));
             let model = model.expect("the data make a prior");

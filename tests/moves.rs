@@ -2,9 +2,9 @@
 //! normal, `y_j ~ N(z_j, s_j)`, `z_j ~ N(mu, tau)`, `theta = (mu, ln tau)`.
 
 use elbo::{
-    Adam, Ascent, Averaged, Conjugate, Differentiable, EStep, Error, Fit, GradientAscent, MStep,
-    Maximize, MeanFieldGaussian, Model, NaturalStep, Only, Options, Reparameterization, Run, Space,
-    Squarem, StickingTheLanding, Stop, fit,
+    Adam, Anderson, Ascent, Averaged, Conjugate, Differentiable, EStep, Error, Fit, GradientAscent,
+    MStep, Maximize, MeanFieldGaussian, Model, NaturalStep, Only, Options, Reparameterization, Run,
+    Space, Squarem, StickingTheLanding, Stop, fit,
 };
 
 const Y: [f64; 8] = [28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 42.0];
@@ -182,6 +182,49 @@ fn squarem_arrives_at_the_same_place_in_fewer_moves() -> Result<(), Error> {
     let rise = fast.trace.windows(2).all(|w| w[1].elbo >= w[0].elbo.map(|e| e - 1e-10 * e.abs()));
     assert!(rise);
     Ok(())
+}
+
+#[test]
+fn anderson_arrives_at_the_same_place_in_fewer_steps() -> Result<(), Error> {
+    let plain = fit(Means::new(0.0, 0.0), start(), (EStep, MStep), exact())?;
+    let fast = fit(Means::new(0.0, 0.0), start(), Anderson::new((EStep, MStep)), exact())?;
+    at_the_top(&fast, 1e-4);
+    assert!((fast.model.mu - plain.model.mu).abs() < 1e-3);
+    assert!(fast.trace.len() < plain.trace.len(), "{} {}", fast.trace.len(), plain.trace.len());
+    let rise = fast.trace.windows(2).all(|w| w[1].elbo >= w[0].elbo.map(|e| e - 1e-10 * e.abs()));
+    assert!(rise);
+    Ok(())
+}
+
+#[test]
+fn anderson_goes_on_from_a_file_with_the_same_bits() -> Result<(), Error> {
+    let options = Options { steps: 12, stop: Stop::Budget, ..Options::exact() };
+    let new =
+        || Run::new(Means::new(0.0, 0.0), start(), Anderson::new((EStep, MStep)), options.clone());
+    let whole = new()?.finish()?;
+    let file = std::env::temp_dir().join(format!("elbo-anderson-{}.json", std::process::id()));
+    for after in [1, 5, 9] {
+        let mut run = new()?;
+        (0..after).for_each(|_| assert_eq!(run.step().expect("it climbs"), None));
+        run.save(&file)?;
+        let resumed: Run<Means, MeanFieldGaussian, Anderson<(EStep, MStep)>> =
+            Run::resume(&file, Means::new(0.0, 0.0))?;
+        assert_eq!(resumed.finish()?.trace, whole.trace);
+    }
+    std::fs::remove_file(&file).expect("it was there");
+    Ok(())
+}
+
+#[test]
+fn anderson_refuses_a_move_that_is_not_exact_and_to_remember_nothing() {
+    let ascent =
+        Anderson::new(GradientAscent::new(Reparameterization { draws: 1 }, Adam::rate(0.1)));
+    let e = fit(Means::new(0.0, 0.0), start(), ascent, exact()).expect_err("not exact");
+    assert!(e.to_string().starts_with("E10 the move of Anderson is GradientAscent<"), "{e}");
+    let mut ascent = Anderson::new((EStep, MStep));
+    ascent.depth = 0;
+    let e = fit(Means::new(0.0, 0.0), start(), ascent, exact()).expect_err("nothing");
+    assert!(e.to_string().starts_with("E10 depth of Anderson is 0; remember at least one"), "{e}");
 }
 
 #[test]

@@ -36,7 +36,7 @@ impl<A> Squarem<A> {
     }
 }
 
-fn read<M: Model, Q: Family>(model: &M, q: &Q, out: &mut Vec<f64>) {
+pub(super) fn read<M: Model, Q: Family>(model: &M, q: &Q, out: &mut Vec<f64>) {
     match model.n_theta() {
         0 => {
             out.resize(q.n_params(), 0.0);
@@ -49,16 +49,16 @@ fn read<M: Model, Q: Family>(model: &M, q: &Q, out: &mut Vec<f64>) {
     }
 }
 
-fn write<M: Model, Q: Family>(model: &mut M, q: &mut Q, point: &[f64]) {
+pub(super) fn write<M: Model, Q: Family>(model: &mut M, q: &mut Q, point: &[f64]) {
     match model.n_theta() {
         0 => q.set_params(point),
         _ => model.set_theta(point),
     }
 }
 
-/// Overwrites `p0` by the candidate; `false` where the two moves went nowhere, or too far apart to
-/// look ahead.
-fn extrapolate([p0, p1, p2]: &mut [Vec<f64>; 3]) -> bool {
+/// `|r| / |v|`: how many moves like the first would go all the way that is left, if moves go on
+/// becoming shorter as the second did.
+fn reach([p0, p1, p2]: &[Vec<f64>; 3]) -> f64 {
     let (mut r2, mut v2) = (0.0, 0.0);
     for i in 0..p0.len() {
         let r = p1[i] - p0[i];
@@ -66,7 +66,25 @@ fn extrapolate([p0, p1, p2]: &mut [Vec<f64>; 3]) -> bool {
         r2 += r * r;
         v2 += v * v;
     }
-    let a = -(r2 / v2).sqrt();
+    (r2 / v2).sqrt()
+}
+
+/// What is left to gain after a move that gained `gain`, if moves go on becoming shorter by
+/// `1 / reach`: what is left shrinks by the square of that.
+pub(super) fn left(gain: f64, reach: f64) -> f64 {
+    // A move that turns back has nothing to say.
+    if gain > 0.0 && reach > 1.0 {
+        let kept = (1.0 - 1.0 / reach).powi(2);
+        gain * kept / (1.0 - kept)
+    } else {
+        0.0
+    }
+}
+
+/// Overwrites `p0` by the candidate; `false` where the two moves went nowhere, or too far apart to
+/// look ahead.
+fn extrapolate([p0, p1, p2]: &mut [Vec<f64>; 3], reach: f64) -> bool {
+    let a = -reach;
     // a = -1 is p2 itself
     if !a.is_finite() || a > -1.0 {
         return false;
@@ -104,18 +122,25 @@ impl<M: Model, Q: Family, A: Ascent<M, Q>> Ascent<M, Q> for Squarem<A> {
         let plain = self.inner.step(model, q, rng)?;
         read(model, q, &mut self.points[2]);
         let between = first.between.or(first.elbo);
-        if extrapolate(&mut self.points) {
+        let reach = reach(&self.points);
+        let left = first.elbo.zip(plain.elbo).map(|(first, plain)| {
+            // less what may be rounding
+            left(plain - first - 16.0 * f64::EPSILON * plain.abs(), reach)
+        });
+        if extrapolate(&mut self.points, reach) {
             write(model, q, &self.points[0]);
             // A candidate from which the move fails is one that is not taken.
             if let Ok(ahead) = self.inner.step(model, q, rng)
                 && ahead.elbo >= plain.elbo
             {
-                return Ok(Step { between, ..ahead });
+                let gained = ahead.elbo.zip(plain.elbo).map_or(0.0, |(now, then)| now - then);
+                let left = left.map(|left| (left - gained).max(0.0));
+                return Ok(Step { between, left, ..ahead });
             }
             write(model, q, &self.points[1]);
             let again = self.inner.step(model, q, rng)?;
-            return Ok(Step { between, ..again });
+            return Ok(Step { between, left, ..again });
         }
-        Ok(Step { between, ..plain })
+        Ok(Step { between, left, ..plain })
     }
 }

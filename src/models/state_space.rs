@@ -28,11 +28,11 @@ use kalman::{Filtered, filter};
 ///
 /// ```
 /// use elbo::models::state_space::LocalLevel;
-/// use elbo::{EStep, MStep, Options, Squarem, fit};
+/// use elbo::{Anderson, EStep, MStep, Options, fit};
 /// let flows = [1120.0, 1160.0, 963.0, 1210.0, 1160.0, f64::NAN, 813.0, 1230.0, 1370.0, 1140.0];
 /// let model = LocalLevel::level(&flows)?;
 /// let q = model.start();
-/// let fit = fit(model, q, Squarem::new((EStep, MStep)), Options::exact())?;
+/// let fit = fit(model, q, Anderson::new((EStep, MStep)), Options::exact())?;
 /// let (level, sd) = fit.model.smoothed()[5];
 /// assert!(level > 900.0 && level < 1300.0 && sd > 0.0);
 /// # Ok::<(), elbo::Error>(())
@@ -48,6 +48,9 @@ pub struct StateSpace<const M: usize> {
 pub type LocalLevel = StateSpace<1>;
 /// A level and its slope, both of which walk at random: `T = [[1, 1], [0, 1]]`.
 pub type LocalTrend = StateSpace<2>;
+
+/// Below which share of the largest number of a series standard deviations are lost in its last digits.
+const LAST_DIGITS: f64 = 1e-8;
 
 /// What is known before any variance is.
 #[derive(Clone, Debug, PartialEq)]
@@ -192,7 +195,7 @@ impl<const M: usize> StateSpace<M> {
     /// Mean and sd of the level at each time, from all observations.
     pub fn smoothed(&self) -> Vec<(f64, f64)> {
         let mut steps = self.filtered();
-        steps.smooth(&self.data);
+        steps.smooth(&self.data, self.noise(), &self.drift());
         steps.smoothed.iter().map(|(m, v)| (m[0], v[(0, 0)].sqrt())).collect()
     }
 
@@ -344,11 +347,27 @@ impl<const M: usize> Conjugate<Path<M>> for StateSpace<M> {
 }
 
 impl<const M: usize> Maximize<Path<M>> for StateSpace<M> {
+    /// # Errors
+    /// Variances that have all vanished beside the series, as those of a straight line do: the
+    /// likelihood grows without end.
     fn maximize(&mut self, q: &Path<M>) -> Result<f64, Error> {
         let sums = q.sums();
-        self.log_noise = (sums.noise / self.data.observed as f64).ln();
-        let steps = (self.data.y.len() - 1) as f64;
-        self.log_drift = sums.drift.map(|sum| (sum / steps).ln());
+        let (log_noise, log_drift) = q.at_variances();
+        self.log_noise = log_noise + sums.noise_change.ln_1p();
+        for i in 0..M {
+            self.log_drift[i] = log_drift[i] + sums.drift_change[i].ln_1p();
+        }
+        let largest = self.data.y.iter().fold(0.0, |most: f64, y| most.max(y.abs()));
+        let digits = 2.0 * (LAST_DIGITS * largest).ln();
+        if self.log_noise < digits && self.log_drift.iter().all(|v| *v < digits) {
+            let name = if M == 1 { "constant" } else { "a straight line" };
+            let reason = format!(
+                "the noise has vanished, and all drift: to eight digits the series is {name}, and the \
+                 likelihood grows without end. Give the variances (with_variances), or take that off \
+                 the series"
+            );
+            return Err(Error::Ascent { block: "MStep".to_string(), reason });
+        }
         Ok(self.expected(sums) + q.known_entropy())
     }
 }

@@ -4,7 +4,7 @@ use crate::moves::{elbo_is_the_mean_of_its_draws, last, message, never_descends}
 use crate::support::{assert_all_close, assert_close, exact_cases, numbers, table};
 use elbo::data::Observations;
 use elbo::models::factor_analysis::{FactorAnalysis, Scores};
-use elbo::{EStep, Family, MStep, Maximize, Model, Options, Run, Squarem, Stop};
+use elbo::{Anderson, EStep, Family, MStep, Maximize, Model, Options, Outcome, Run, Squarem, Stop};
 
 /// Rows of four columns by one factor and noise of several sizes.
 fn rows(n: usize) -> Vec<f64> {
@@ -65,6 +65,35 @@ fn principal_components_meet_their_closed_form() {
         let fit = best(model);
         assert_close("by EM", last(&fit), number("log_likelihood"), 1e-8);
         assert_all_close("by EM", &fit.model.covariance(), &numbers(&want["model_cov"]), 1e-4);
+    }
+}
+
+/// Where an eigenvalue is next to the noise EM crawls: it gains less than 1e-9 of its climb a step long
+/// before the loadings have the size they should. `Converged` must not mean that.
+#[test]
+fn a_slow_climb_has_converged_where_it_says_so() {
+    // orthogonal columns of known variances, some of them nearly equal
+    let sizes = [4.0f64, 2.0, 1.02, 1.0, 0.99, 0.98];
+    let sign =
+        |i: usize, j: usize| if (i & (j + 1)).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
+    let cells: Vec<f64> =
+        (0..8).flat_map(|i| (0..6).map(move |j| sizes[j].sqrt() * sign(i, j))).collect();
+    let data = Observations::new(cells.repeat(50), 6).expect("fine");
+    for seed in 0..3 {
+        let mut model = FactorAnalysis::principal(data.clone(), 3).expect("fine");
+        model.restart(seed);
+        let top = model.closed_form().log_likelihood();
+        let q = model.start();
+        for fit in [
+            elbo::fit(model.clone(), q.clone(), (EStep, MStep), Options::exact()),
+            elbo::fit(model.clone(), q.clone(), Squarem::new((EStep, MStep)), Options::exact()),
+            elbo::fit(model, q, Anderson::new((EStep, MStep)), Options::exact()),
+        ] {
+            let fit = fit.expect("it climbs");
+            assert!(matches!(fit.outcome, Outcome::Converged { .. }), "{}", fit.outcome);
+            let short = top - last(&fit);
+            assert!(short.abs() < 1e-6, "{short:e} nats short after {} steps", fit.trace.len());
+        }
     }
 }
 

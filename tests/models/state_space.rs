@@ -4,7 +4,9 @@ use crate::moves::{elbo_is_the_mean_of_its_draws, last, message, never_descends}
 use crate::support::{assert_close, exact_cases, numbers};
 use elbo::data::NILE;
 use elbo::models::state_space::{LocalLevel, LocalTrend, Path};
-use elbo::{Conjugate, EStep, MStep, Maximize, Model, Options, Run, Squarem, Stop};
+use elbo::{
+    Anderson, Conjugate, EStep, MStep, Maximize, Model, Options, Outcome, Run, Squarem, Stop,
+};
 
 #[test]
 fn the_filter_and_the_smoother_meet_the_reference() {
@@ -128,6 +130,71 @@ fn the_scale_of_the_data_does_not_matter() {
         let (a, b) = at(scale);
         assert!((a / noise - 1.0).abs() < 1e-6 && (b / drift - 1.0).abs() < 1e-6, "{a} {b}");
     }
+}
+
+/// A trend has a variance that vanishes, which EM approaches ever more slowly: where a run says that
+/// it has arrived, it has, whatever the units.
+#[test]
+fn the_scale_of_a_trend_does_not_matter() {
+    let at = |scale: f64| {
+        let y: Vec<f64> = NILE.iter().map(|y| y * scale).collect();
+        let model = LocalTrend::trend(&y).expect("fine");
+        let q = model.start();
+        let ascent = Anderson::new((EStep, MStep));
+        let fit = elbo::fit(model, q, ascent, Options::exact()).expect("it climbs");
+        assert!(matches!(fit.outcome, Outcome::Converged { .. }), "{}", fit.outcome);
+        let unit = scale * scale;
+        (fit.model.noise() / unit, fit.model.drift()[0] / unit, fit.model.drift()[1] / unit)
+    };
+    let (noise, level, slope) = at(1.0);
+    assert!(slope < 1e-9 * noise, "{slope}");
+    for scale in [1e12, 1e-12] {
+        let (a, b, c) = at(scale);
+        assert!((a / noise - 1.0).abs() < 1e-6 && (b / level - 1.0).abs() < 1e-6, "{a} {b}");
+        assert!(c < 1e-9 * noise, "{c}");
+    }
+}
+
+/// On a line nothing is left beside it: no variance has a maximum, and nothing else is to blame.
+#[test]
+fn a_straight_line_is_said_to_have_no_noise() {
+    for off in [0.0, 1e-13, 1e-10] {
+        let y: Vec<f64> =
+            (0..60).map(|t| 5.0 + 3.0 * f64::from(t) + off * NILE[t as usize]).collect();
+        let model = LocalTrend::trend(&y).expect("fine");
+        let q = model.start();
+        for bad in [
+            message(elbo::fit(model.clone(), q.clone(), (EStep, MStep), Options::exact())),
+            message(elbo::fit(
+                model.clone(),
+                q.clone(),
+                Squarem::new((EStep, MStep)),
+                Options::exact(),
+            )),
+            message(elbo::fit(model.clone(), q, Anderson::new((EStep, MStep)), Options::exact())),
+        ] {
+            let want = "E15 MStep: the noise has vanished, and all drift: to eight digits the series is a straight line";
+            assert!(bad.starts_with(want), "{bad}");
+        }
+        // with variances that are known there is nothing wrong with it
+        let known = model.with_variances(1.0, [1e-3, 1e-3]).expect("fine");
+        assert!((known.forecast(1)[0].0 - 185.0).abs() < 0.1, "{:?}", known.forecast(1));
+    }
+}
+
+/// A little noise about a long line is found, though at first next to nothing is known of either.
+#[test]
+fn a_little_noise_about_a_line_is_found() {
+    let at = |off: f64| {
+        let y: Vec<f64> =
+            (0..60).map(|t| 5.0 + 3.0 * f64::from(t) + off * NILE[t as usize]).collect();
+        let model = LocalTrend::trend(&y).expect("fine");
+        let q = model.start();
+        let options = Options { steps: 200, stop: Stop::Budget, ..Options::exact() };
+        elbo::fit(model, q, (EStep, MStep), options).expect("it climbs").model.noise()
+    };
+    let noise = at(1e-2) / 1e-4;
+    assert!((at(1e-4) / 1e-8 / noise - 1.0).abs() < 0.01, "{} {noise}", at(1e-4) / 1e-8);
 }
 
 #[test]

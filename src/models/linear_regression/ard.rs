@@ -11,16 +11,17 @@ use crate::special::{LN_SQRT_2PI, log_gamma};
 
 /// `y ~ N(X beta, 1 / tau)`, `beta_j ~ N(0, 1 / alpha_j)`, with `theta = (ln alpha_1, .., ln tau)`
 /// learned: EM maximizes the evidence (Tipping 2001; MacKay 1992). The `alpha` of a column that
-/// explains nothing grows without end, and its coefficient goes to 0.
+/// explains nothing grows without end, and its coefficient goes to 0: plain EM crawls after it, so
+/// speed it up by [`Anderson`](crate::Anderson).
 ///
 /// ```
 /// use elbo::models::linear_regression::{Ard, LinearRegression};
-/// use elbo::{EStep, MStep, Options, fit};
+/// use elbo::{Anderson, EStep, MStep, Options, fit};
 /// // the second column has nothing to do with y
 /// let x = [1.0, 0.3, 2.0, -0.2, 3.0, -0.1, 4.0, 0.2, 5.0, -0.3];
 /// let model = Ard::new(LinearRegression::new(&x, 2, &[2.1, 3.9, 6.1, 8.0, 9.9])?);
 /// let q = model.start();
-/// let fit = fit(model, q, (EStep, MStep), Options::exact())?;
+/// let fit = fit(model, q, Anderson::new((EStep, MStep)), Options::exact())?;
 /// assert!((fit.q.mean()[0] - 2.0).abs() < 0.05);
 /// assert!(fit.model.precisions()[1] > 10.0 * fit.model.precisions()[0]);
 /// # Ok::<(), elbo::Error>(())
@@ -162,12 +163,12 @@ impl Maximize<FullRankGaussian> for Ard {
 ///
 /// ```
 /// use elbo::models::linear_regression::{BayesianArd, LinearRegression};
-/// use elbo::{EStep, Options, fit};
+/// use elbo::{Anderson, EStep, Options, fit};
 /// let x = [1.0, 0.3, 2.0, -0.2, 3.0, -0.1, 4.0, 0.2, 5.0, -0.3];
 /// let data = LinearRegression::new(&x, 2, &[2.1, 3.9, 6.1, 8.0, 9.9])?;
 /// let model = BayesianArd::new(data);
 /// let q = model.start();
-/// let fit = fit(model, q, EStep, Options::exact())?;
+/// let fit = fit(model, q, Anderson::new(EStep), Options::exact())?;
 /// let beta = fit.q.first();
 /// assert!((beta.mean()[0] - 2.0).abs() < 0.05 && beta.sd()[0] > 0.0);
 /// # Ok::<(), elbo::Error>(())

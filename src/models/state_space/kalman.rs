@@ -15,17 +15,21 @@ pub(super) struct Update<const M: usize> {
     pub spread: SMatrix<f64, M, M>,
 }
 
-/// Expected squares: of the noise, of each part of a step, and of the first state about its mean.
+/// Expected squares: of the noise, of each part of a step, and of the first state about its mean;
+/// and by which share of itself the mean square of noise and steps differs from the variance there is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Sums<const M: usize> {
     pub noise: f64,
     pub drift: [f64; M],
     pub first: [f64; M],
+    pub noise_change: f64,
+    pub drift_change: [f64; M],
 }
 
 impl<const M: usize> Default for Sums<M> {
     fn default() -> Self {
-        Sums { noise: 0.0, drift: [0.0; M], first: [0.0; M] }
+        let (drift, first) = ([0.0; M], [0.0; M]);
+        Sums { noise: 0.0, drift, first, noise_change: 0.0, drift_change: drift }
     }
 }
 
@@ -46,33 +50,54 @@ impl<const M: usize> Default for Filtered<M> {
     }
 }
 
-/// Fills `run` with one update a time.
+/// Fills `run` with one update a time. Covariances are carried as their square roots (Potter; see
+/// Bierman 1977): where next to nothing is known at first and the noise is small their differences
+/// would be lost in rounding.
 pub(super) fn filter<const M: usize>(
     data: &Series<M>,
     noise: f64,
     drift: &[f64; M],
     run: &mut Filtered<M>,
 ) {
-    let wander = SMatrix::from_diagonal(&SVector::from(*drift));
-    let (mut ahead, mut spread) = (data.mean, SMatrix::from_diagonal(&data.variance));
+    let wander = SMatrix::from_diagonal(&SVector::from(drift.map(f64::sqrt)));
+    let (mut ahead, mut root) = (data.mean, SMatrix::from_diagonal(&data.variance.map(f64::sqrt)));
     run.steps.clear();
     run.log_likelihood = 0.0;
     for y in &data.y {
-        let (mut mean, mut covariance) = (ahead, spread);
+        let (mut mean, spread) = (ahead, root * root.transpose());
         if !y.is_nan() {
-            let (off, total) = (y - ahead[0], spread[(0, 0)] + noise);
+            let level: SVector<f64, M> = root.row(0).transpose();
+            let (off, total) = (y - ahead[0], level.norm_squared() + noise);
             run.log_likelihood -= LN_SQRT_2PI + 0.5 * (total.ln() + off * off / total);
-            let gain = spread.column(0) / total;
-            mean += gain * off;
-            // Joseph's form stays positive: (I - k e') P (I - k e')' + r k k'
-            let mut keep = SMatrix::<f64, M, M>::identity();
-            keep.column_mut(0).axpy(-1.0, &gain, 1.0);
-            covariance = keep * spread * keep.transpose() + gain * gain.transpose() * noise;
+            let along = root * level;
+            mean += along * (off / total);
+            root -= along * level.transpose() / (total + (noise * total).sqrt());
         }
+        let covariance = root * root.transpose();
         run.steps.push(Update { mean, covariance, ahead, spread });
         ahead = data.transition * mean;
-        spread = data.transition * covariance * data.transition.transpose() + wander;
+        root = triangle([data.transition * root, wander]);
     }
+}
+
+/// The lower triangle `L` with `L L' = A A' + B B'`, by rotations of columns.
+fn triangle<const M: usize>(mut parts: [SMatrix<f64, M, M>; 2]) -> SMatrix<f64, M, M> {
+    for i in 0..M {
+        for j in i + 1..2 * M {
+            let (keep, other) = (parts[0][(i, i)], parts[j / M][(i, j % M)]);
+            let length = keep.hypot(other);
+            if length == 0.0 {
+                continue;
+            }
+            let (cos, sin) = (keep / length, other / length);
+            for row in i..M {
+                let (a, b) = (parts[0][(row, i)], parts[j / M][(row, j % M)]);
+                parts[0][(row, i)] = cos * a + sin * b;
+                parts[j / M][(row, j % M)] = cos * b - sin * a;
+            }
+        }
+    }
+    parts[0].lower_triangle()
 }
 
 impl<const M: usize> Filtered<M> {
@@ -86,7 +111,7 @@ impl<const M: usize> Filtered<M> {
     }
 
     /// Goes back over the updates: means and covariances from all observations, and their sums.
-    pub fn smooth(&mut self, data: &Series<M>) {
+    pub fn smooth(&mut self, data: &Series<M>, noise: f64, drift: &[f64; M]) {
         let n = self.steps.len();
         let t = data.transition;
         self.sums = Sums::default();
@@ -100,23 +125,50 @@ impl<const M: usize> Filtered<M> {
                 let now = &mut self.smoothed[k];
                 now.0 += follow * (mean - next.ahead);
                 now.1 += follow * (covariance - next.spread) * follow.transpose();
-                // E (a_(k+1) - T a_k)(..)', with Cov(a_(k+1), a_k) = V_(k+1) follow'
-                let step = mean - t * now.0;
-                let cross = t * follow * covariance;
-                let square = step * step.transpose() + covariance + t * now.1 * t.transpose()
-                    - cross
-                    - cross.transpose();
-                (0..M).for_each(|i| self.sums.drift[i] += square[(i, i)]);
             }
-            let (mean, covariance) = self.smoothed[k];
-            if !data.y[k].is_nan() {
-                let off = data.y[k] - mean[0];
-                self.sums.noise += off * off + covariance[(0, 0)];
+        }
+        self.disturb(data, noise, drift);
+    }
+
+    /// The expected squares of noise and steps, by how far the observations pull each from 0
+    /// (Koopman 1993): as differences of the states they would be lost in rounding where a variance
+    /// is small beside the others.
+    fn disturb(&mut self, data: &Series<M>, noise: f64, drift: &[f64; M]) {
+        let t = data.transition;
+        // What all later observations say of the state at k + 1: slope of the log likelihood, and
+        // its expected square.
+        let (mut pull, mut square) = (SVector::<f64, M>::zeros(), SMatrix::<f64, M, M>::zeros());
+        let (mut of_noise, mut of_drift) = (0.0, [0.0; M]);
+        for (k, step) in self.steps.iter().enumerate().rev() {
+            if k + 1 < self.steps.len() {
+                (0..M).for_each(|i| of_drift[i] += pull[i] * pull[i] - square[(i, i)]);
             }
-            if k == 0 {
-                let off = mean - data.mean;
-                (0..M).for_each(|i| self.sums.first[i] = off[i] * off[i] + covariance[(i, i)]);
+            let mut through = t;
+            if data.y[k].is_nan() {
+                pull = t.transpose() * pull;
+                square = t.transpose() * square * t;
+                continue;
             }
+            let (off, total) = (data.y[k] - step.ahead[0], step.spread[(0, 0)] + noise);
+            let gain = t * step.spread.column(0) / total;
+            let own = off / total - gain.dot(&pull);
+            of_noise += own * own - 1.0 / total - gain.dot(&(square * gain));
+            through.column_mut(0).axpy(-1.0, &gain, 1.0);
+            pull = through.transpose() * pull;
+            square = through.transpose() * square * through;
+            pull[0] += off / total;
+            square[(0, 0)] += 1.0 / total;
+        }
+        let (observed, steps) = (data.observed as f64, (self.steps.len() - 1) as f64);
+        let sums = &mut self.sums;
+        for (i, v) in data.variance.iter().enumerate() {
+            sums.first[i] = v * (1.0 + v * (pull[i] * pull[i] - square[(i, i)]));
+        }
+        sums.noise_change = noise * of_noise / observed;
+        sums.noise = observed * noise * (1.0 + sums.noise_change);
+        for i in 0..M {
+            sums.drift_change[i] = drift[i] * of_drift[i] / steps;
+            sums.drift[i] = steps * drift[i] * (1.0 + sums.drift_change[i]);
         }
     }
 }

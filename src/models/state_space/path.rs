@@ -64,8 +64,9 @@ impl<const M: usize> Path<M> {
 
     fn refresh(&mut self) {
         if let Some(data) = &self.data {
-            filter(data, self.log_noise.exp(), &self.log_drift.map(f64::exp), &mut self.run);
-            self.run.smooth(data);
+            let (noise, drift) = (self.log_noise.exp(), self.log_drift.map(f64::exp));
+            filter(data, noise, &drift, &mut self.run);
+            self.run.smooth(data, noise, &drift);
         }
     }
 
@@ -79,6 +80,11 @@ impl<const M: usize> Path<M> {
 
     pub(super) fn log_likelihood(&self) -> f64 {
         self.run.log_likelihood
+    }
+
+    /// The logarithms of the variances it is the posterior at: of the noise, and of the drift.
+    pub(super) fn at_variances(&self) -> (f64, [f64; M]) {
+        (self.log_noise, self.log_drift)
     }
 
     pub(super) fn sums(&self) -> &Sums<M> {
