@@ -60,7 +60,7 @@ fn states_that_differ_in_scatter_alone_are_found() {
 fn room_for_states_that_are_not_there_costs_nothing() {
     for seed in 0..5 {
         let truth = at_the_truth(quiet_and_loud(seed), 5);
-        let model = truth.bayesian().expect("fine");
+        let model = truth.bayesian();
         let best = model.fit(1).expect("fine");
         let start = model.start_from(&truth).expect("fine");
         let near = fit(model, start, Squarem::new(EStep), Options::exact()).expect("fine");
