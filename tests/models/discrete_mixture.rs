@@ -401,6 +401,28 @@ fn the_truth_is_found_and_spare_components_empty_themselves() -> Result<(), Erro
     Ok(())
 }
 
+/// Two kinds of rows that overlap, and room for six: the bound is at least that of a climb from the true
+/// labels.
+#[test]
+fn room_for_components_that_are_not_there_costs_nothing() -> Result<(), Error> {
+    for seed in 0..5 {
+        let mut rng = stream(seed, Purpose::Data, 1);
+        let labels: Vec<usize> = (0..300).map(|_| usize::from(rng.random::<f64>() < 0.3)).collect();
+        let cell = |label: usize, j: usize| if (j + label) % 2 == 0 { 0.7 } else { 0.3 };
+        let places = labels.iter().flat_map(|&label| (0..8).map(move |j| (label, j)));
+        let cells = places
+            .map(|(label, j)| f64::from(u8::from(rng.random::<f64>() < cell(label, j))))
+            .collect();
+        let data = Observations::new(cells, 8)?;
+        let model = DiscreteMixture::new(data, 6, &[Column::Binary; 8])?.bayesian();
+        let found = last(&model.fit(1)?.fit);
+        let start = model.start_from(&labels)?;
+        let truth = last(&fit(model, start, Squarem::new(EStep), Options::exact())?);
+        assert!(found >= truth - 1e-6 * truth.abs(), "{seed}: {found}, from the truth {truth}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_column_missing_in_some_rows_is_as_if_its_factor_were_one() -> Result<(), Error> {
     let model = DiscreteMixture::new(mixed(60, true), 2, &MIXED)?;

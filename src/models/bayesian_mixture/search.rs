@@ -4,6 +4,7 @@ use super::{BayesianMixture, MixturePosterior};
 use crate::ascent::{EStep, Squarem};
 use crate::error::Error;
 use crate::fit::{Fit, Options, fit};
+use crate::models::choose::groups;
 use crate::models::gaussian_mixture::Search;
 use crate::restarts::{Restarted, restarts};
 
@@ -11,15 +12,6 @@ use crate::restarts::{Restarted, restarts};
 const LOOKED: usize = 200;
 /// How many starts there are unless told otherwise.
 const STARTS: usize = 16;
-
-/// In how many groups start number `start` takes the rows: every second one in as many as there are
-/// components, those between in one fewer, two fewer, and so on down to two, and again.
-fn groups(start: usize, components: usize) -> usize {
-    match start % 2 {
-        1 if components > 2 => components - 1 - start / 2 % (components - 2),
-        _ => components,
-    }
-}
 
 impl BayesianMixture {
     /// Coordinate ascent from sixteen starts by k-means++, the best kept: `fit` with [`Squarem`] of
@@ -72,18 +64,5 @@ impl BayesianMixture {
             looked.chunks_exact(self.data().dim()).map(|x| fit.q.log_density(x)).collect()
         };
         restarts(search.starts, one, signature)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::groups;
-
-    #[test]
-    fn every_second_start_has_all_groups_and_the_others_fewer() {
-        let all: Vec<usize> = (0..12).map(|start| groups(start, 6)).collect();
-        assert_eq!(all, [6, 5, 6, 4, 6, 3, 6, 2, 6, 5, 6, 4]);
-        assert!((0..9).all(|start| groups(start, 2) == 2 && groups(start, 1) == 1));
-        assert!((0..9).all(|start| (2..=3).contains(&groups(start, 3))));
     }
 }

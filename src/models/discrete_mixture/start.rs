@@ -27,7 +27,8 @@ impl DiscreteMixture {
 
     /// Start `index` of those of a seed.
     pub(in crate::models) fn started_at(mut self, seed: u64, index: u64) -> DiscreteMixture {
-        let sums = guess(&self.data, &self.layout, self.len(), seed, index);
+        let k = self.len();
+        let sums = guess(&self.data, &self.layout, (k, k), seed, index);
         // every component has a share in every row
         if self.maximize_from(&sums).is_err() {
             unreachable!("no component is empty");
@@ -36,11 +37,12 @@ impl DiscreteMixture {
     }
 }
 
-/// The sums that a guess of the labels makes, scaled up to all rows.
+/// The sums that a guess of the labels makes, scaled up to all rows: rows are dealt to the first
+/// `groups` of `k` components.
 pub(super) fn guess(
     data: &Observations,
     layout: &Layout,
-    k: usize,
+    (groups, k): (usize, usize),
     seed: u64,
     index: u64,
 ) -> Tally {
@@ -53,7 +55,7 @@ pub(super) fn guess(
         }
         rows.truncate(LOOK);
     }
-    let nearest = nearest(data, layout, &rows, k, &mut rng);
+    let nearest = nearest(data, layout, &rows, groups, &mut rng);
     let mut sums = Tally::default();
     sums.resize(k, layout.features);
     let mut labels = vec![0.0; k];
@@ -61,7 +63,7 @@ pub(super) fn guess(
     for (&i, &own) in rows.iter().zip(&nearest) {
         let weight = data.weight(i);
         seen += weight;
-        labels.fill(SHARED * weight / k as f64);
+        labels[..groups].fill(SHARED * weight / groups as f64);
         labels[own] += (1.0 - SHARED) * weight;
         sums.add(layout, data.row(i), &labels);
     }

@@ -12,11 +12,12 @@ use crate::bijector::Support;
 use crate::error::Error;
 use crate::fit::{Fit, Options, fit};
 use crate::model::{Conjugate, Model};
+use crate::models::choose::groups;
 use crate::restarts::{Restarted, restarts};
 use crate::space::Space;
 
 /// How many starts.
-const STARTS: usize = 10;
+const STARTS: usize = 16;
 
 /// The model of a [`HiddenMarkov`] whose probabilities and emissions have a [`Prior`] and are latent,
 /// as the states are: `z = (states, initial, transitions, emissions)`.
@@ -125,9 +126,9 @@ impl BayesianHiddenMarkov {
         self.model.clone().with_parameters(&q.initial(), &steps, &values)
     }
 
-    /// Coordinate ascent from ten starts, sped up, the best kept: `fit` with [`Squarem`] of
+    /// Coordinate ascent from sixteen starts, sped up, the best kept: `fit` with [`Squarem`] of
     /// [`EStep`] from each, by [`restarts`]. Half of the starts are those of [`HiddenMarkov::fit`]; at
-    /// the others some of the states are empty, from one of them to all but one, since states that are
+    /// the others some of the states are empty, from one of them to all but two, since states that are
     /// not needed are slow to empty themselves.
     ///
     /// # Errors
@@ -150,11 +151,9 @@ impl BayesianHiddenMarkov {
         options: &Options,
     ) -> Result<Restarted<BayesianHiddenMarkov, HiddenMarkovPosterior>, Error> {
         let one = |start: usize| {
-            // every second start leaves states empty: more of them from one to the next, then few again
-            let (k, round) = (self.len(), start / 2);
-            let alive = if start.is_multiple_of(2) { k } else { k - 1 - round % (k - 1).max(1) };
-            let (alive, seed) = (alive.max(1), options.seed);
-            let model = self.model.clone().started_with(alive, seed, round as u64)?;
+            // of the fuller starts, and of the emptier ones, every second has random steps
+            let (alive, round) = (groups(start, self.len()), start as u64 / 2);
+            let model = self.model.clone().started_with(alive, options.seed, round)?;
             fit(self.clone(), self.start_from(&model)?, Squarem::new(EStep), options.clone())
         };
         let signature = |fit: &Fit<BayesianHiddenMarkov, HiddenMarkovPosterior>| {
