@@ -408,7 +408,7 @@ fn room_for_components_that_are_not_there_costs_nothing() -> Result<(), Error> {
     for seed in 0..5 {
         let mut rng = stream(seed, Purpose::Data, 1);
         let labels: Vec<usize> = (0..300).map(|_| usize::from(rng.random::<f64>() < 0.3)).collect();
-        let cell = |label: usize, j: usize| if (j + label) % 2 == 0 { 0.7 } else { 0.3 };
+        let cell = |label: usize, j: usize| if (j + label).is_multiple_of(2) { 0.7 } else { 0.3 };
         let places = labels.iter().flat_map(|&label| (0..8).map(move |j| (label, j)));
         let cells = places
             .map(|(label, j)| f64::from(u8::from(rng.random::<f64>() < cell(label, j))))
