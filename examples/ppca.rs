@@ -30,7 +30,7 @@ fn main() -> Result<(), Error> {
 fn em_meets_the_closed_form() -> Result<(), Error> {
     let iris = Observations::new(IRIS.iter().flatten().copied().collect(), 4)?;
     let model = FactorAnalysis::principal(iris, 2)?;
-    let (exact, q) = (model.closed_form(), model.start());
+    let (exact, q) = (model.closed_form()?, model.start());
     let options = Options { stop: Stop::Exact { gain: 1e-13 }, ..Options::exact() };
     let em = fit(model, q, Squarem::new((EStep, MStep)), options)?;
     let reached = em.trace.last().and_then(|step| step.elbo).unwrap_or(f64::NAN);
@@ -86,7 +86,7 @@ fn by_number(seen: &Observations, new: &Observations) -> Result<Vec<Row>, Error>
     let per_row = |scores: Vec<f64>| scores.iter().sum::<f64>() / scores.len() as f64;
     let mut table = Vec::new();
     for factors in 1..=MOST {
-        let point = FactorAnalysis::principal(seen.clone(), factors)?.closed_form();
+        let point = FactorAnalysis::principal(seen.clone(), factors)?.closed_form()?;
         let bayes = bayesian(seen, factors)?;
         let bound = bayes.trace.last().and_then(|step| step.elbo).unwrap_or(f64::NAN);
         assert!(bound < point.log_likelihood(), "no evidence is above the highest likelihood");
@@ -142,7 +142,7 @@ fn how_many(seen: &Observations, table: &[Row]) -> Result<(), Error> {
         sizes.sort_by(|a, b| b.total_cmp(a));
         sizes
     };
-    let point = FactorAnalysis::principal(seen.clone(), MOST)?.closed_form();
+    let point = FactorAnalysis::principal(seen.clone(), MOST)?.closed_form()?;
     let (by_likelihood, by_posterior) =
         (sizes(point.loadings()), sizes(bayes.model.loadings(&bayes.q)));
     // what is not needed is switched off, where the likelihood keeps it

@@ -283,6 +283,18 @@ fn bayesian_factors() {
 }
 
 #[test]
+fn factors_of_rows_with_gaps() {
+    use elbo::models::FactorAnalysis;
+    let cell = |(i, x): (usize, &f64)| if i % 7 == 3 { f64::NAN } else { *x };
+    let cells = elbo::data::IRIS.iter().flatten().enumerate().map(cell).collect();
+    let data = Observations::with_missing(cells, 4).expect("numbers");
+    let model = FactorAnalysis::new(data, 2).expect("four columns");
+    let q = model.start();
+    allocates_nothing(model.clone(), q.clone(), (EStep, MStep));
+    allocates_nothing(model, q, Anderson::new((EStep, MStep)));
+}
+
+#[test]
 fn logistic_regression() {
     use elbo::models::LogisticRegression;
     let x: Vec<f64> = (0..600).map(|i| (i * 37 % 101) as f64 / 50.0 - 1.0).collect();

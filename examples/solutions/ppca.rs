@@ -16,7 +16,7 @@ fn by_hand() -> Result<(), Error> {
     // four rows whose covariance has the eigenvalues 4 along (1, 1) and 1 along (1, -1)
     let (a, b) = (2.0, 1.0);
     let data = Observations::new(vec![a, a, -a, -a, b, -b, -b, b], 2)?;
-    let exact = FactorAnalysis::principal(data, 1)?.closed_form();
+    let exact = FactorAnalysis::principal(data, 1)?.closed_form()?;
     assert!((exact.uniquenesses()[0] - 1.0).abs() < 1e-12); // the eigenvalue left over
     let w = exact.loadings();
     assert!((w[0] * w[0] - (4.0 - 1.0) / 2.0).abs() < 1e-12 && (w[0] - w[1]).abs() < 1e-12);
@@ -35,7 +35,7 @@ fn factors_of_noise() -> Result<(), Error> {
     let (rows, columns) = (200, 10);
     let model = FactorAnalysis::principal(noise(rows, columns)?, 1)?;
     // the largest eigenvalue of the covariance of noise: not 1, but nearly (1 + sqrt(d / n))^2
-    let exact = model.closed_form();
+    let exact = model.closed_form()?;
     let length: f64 = exact.loadings().iter().map(|w| w * w).sum();
     let top = length + exact.uniquenesses()[0];
     let edge = (1.0 + (columns as f64 / rows as f64).sqrt()).powi(2);
@@ -64,7 +64,7 @@ fn other_units() -> Result<(), Error> {
         let mut cells = cells.clone();
         cells.chunks_exact_mut(4).for_each(|row| row[0] *= scale);
         let data = Observations::new(cells, 4)?;
-        let pca = FactorAnalysis::principal(data.clone(), 1)?.closed_form();
+        let pca = FactorAnalysis::principal(data.clone(), 1)?.closed_form()?;
         let model = FactorAnalysis::new(data, 1)?;
         let q = model.start();
         let fit = fit(model, q, Squarem::new((EStep, MStep)), Options::exact())?;

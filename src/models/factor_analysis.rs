@@ -2,6 +2,8 @@
 
 mod bayesian;
 mod compared;
+mod gaps;
+mod missing;
 mod scores;
 
 pub use bayesian::{BayesianFactors, FactorPosterior};
@@ -18,6 +20,7 @@ use crate::noise::{Purpose, fill_normal, stream};
 use crate::space::Space;
 use crate::special::LN_SQRT_2PI;
 use crate::warning::{Code, Warning};
+use gaps::Gaps;
 
 /// The noise of the columns around what the factors explain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,13 @@ pub enum Uniqueness {
 /// own spread, so that the scale of the data does not matter. The data are reduced to their
 /// covariance once: a step costs `O(d^2 q)` whatever the number of rows.
 ///
+/// Cells may be missing ([`Observations::with_missing`]), at random given the others: a row counts by
+/// the cells it has, whose density is `N(x_o; mu_o, W_o W_o' + psi_oo)`, and says nothing where it has
+/// none. The mean of the cells that are there is then no longer the best `mu`, which becomes the last
+/// part of `theta`; each column is regressed on the factors of the rows that have it, and a step sees
+/// the rows: it costs `O(n d q)`, and `O(d q^2 + q^3)` for each set of cells that some rows have.
+/// [`FactorAnalysis::reconstruct`] fills the gaps.
+///
 /// `psi` is at least 1e-5 of the variance of its column: where a factor explains a column wholly the
 /// likelihood has no maximum inside, and [`FactorAnalysis::warnings`] says so.
 ///
@@ -47,7 +57,7 @@ pub enum Uniqueness {
 /// use elbo::{EStep, MStep, Options, Squarem, fit};
 /// let x = vec![1.0, 2.1, 2.0, 3.9, 3.0, 6.2, 4.0, 8.1, 5.0, 9.8, 6.0, 12.1];
 /// let model = FactorAnalysis::principal(Observations::new(x, 2)?, 1)?;
-/// let (exact, q) = (model.closed_form(), model.start());
+/// let (exact, q) = (model.closed_form()?, model.start());
 /// let fit = fit(model, q, Squarem::new((EStep, MStep)), Options::exact())?;
 /// let found = fit.trace.last().and_then(|s| s.elbo).expect("exact moves know it");
 /// assert!((found - exact.log_likelihood()).abs() < 1e-4);
@@ -57,11 +67,19 @@ pub enum Uniqueness {
 pub struct FactorAnalysis {
     data: Arc<Observations>,
     uniqueness: Uniqueness,
+    /// Where the units begin: the mean of the cells there are.
+    centre: DVector<f64>,
+    /// `mu - centre`, in units; 0 where no cell is missing.
+    shift: DVector<f64>,
+    /// `mu`
     mean: DVector<f64>,
     /// The unit of each column: its sd, or one for all.
     unit: DVector<f64>,
-    /// The covariance of the data in these units, divisor `n`.
+    /// The covariance of the data in these units, divisor `n`; where cells are missing that of the
+    /// cells there are, with the mean in the others' place.
     covariance: DMatrix<f64>,
+    /// The rows, where cells are missing.
+    gaps: Option<Arc<Gaps>>,
     /// `d x q`
     loadings: DMatrix<f64>,
     /// The logarithm of `psi`, `d` of them.
@@ -100,8 +118,8 @@ impl FactorAnalysis {
     /// Factor analysis: a noise variance for each column.
     ///
     /// # Errors
-    /// Not between one factor and one fewer than columns, missing cells, fewer than two rows, or a
-    /// column that is constant.
+    /// Not between one factor and one fewer than columns, fewer than two rows, or a column that is
+    /// constant or missing in every row.
     pub fn new(data: Observations, factors: usize) -> Result<FactorAnalysis, Error> {
         FactorAnalysis::with(data, factors, Uniqueness::Each)
     }
@@ -116,7 +134,6 @@ impl FactorAnalysis {
 
     fn with(data: Observations, q: usize, uniqueness: Uniqueness) -> Result<Self, Error> {
         let d = data.dim();
-        data.complete()?;
         if q == 0 || q >= d {
             let remedy = format!("{d} columns can be explained by 1 to {} factors", d - 1);
             return Err(Error::option("factors", q, &remedy));
@@ -126,16 +143,18 @@ impl FactorAnalysis {
             return Err(Error::option("rows of the data", data.len(), remedy));
         }
         let mean = DVector::from_vec(data.mean());
-        let mut covariance = DMatrix::zeros(d, d);
-        let mut off = DVector::zeros(d);
-        for (i, row) in data.rows().enumerate() {
-            off.copy_from_slice(row);
-            off -= &mean;
-            covariance.syger(data.weight(i) / data.total_weight(), &off, &off, 1.0);
+        if let Some(j) = (0..d).find(|&j| mean[j].is_nan()) {
+            return Err(Error::Data {
+                place: format!("column {}", data.label(j)),
+                value: "missing in every row".to_string(),
+                count: String::new(),
+                remedy: "Drop it: nothing is known of it".to_string(),
+            });
         }
-        covariance.fill_upper_triangle_with_lower_triangle();
+        let mut covariance = missing::covariance(&data, &mean);
+        let constant = |j: &usize| covariance[(*j, *j)] <= 1e-28 * mean[*j] * mean[*j];
         if uniqueness == Uniqueness::Each
-            && let Some(j) = (0..d).find(|&j| covariance[(j, j)] <= 1e-28 * mean[j] * mean[j])
+            && let Some(j) = (0..d).find(constant)
         {
             return Err(Error::Data {
                 place: format!("column {}", data.label(j)),
@@ -143,6 +162,10 @@ impl FactorAnalysis {
                 count: String::new(),
                 remedy: "Drop it: it has no variance to explain".to_string(),
             });
+        }
+        if (0..d).all(|j| constant(&j)) {
+            let remedy = "nothing varies: give at least two different cells of a column";
+            return Err(Error::option("rows of the data", data.len(), remedy));
         }
         let (loadings, log_noise) = (DMatrix::zeros(d, q), DVector::zeros(d));
         let data = Arc::new(data);
@@ -156,8 +179,20 @@ impl FactorAnalysis {
                 covariance[(i, j)] /= unit[i] * unit[j];
             }
         }
-        let mut model =
-            FactorAnalysis { data, uniqueness, mean, unit, covariance, loadings, log_noise };
+        let gaps = data.has_missing().then(|| Arc::new(Gaps::new(&data, &mean, &unit)));
+        let (centre, shift) = (mean.clone(), DVector::zeros(d));
+        let mut model = FactorAnalysis {
+            data,
+            uniqueness,
+            centre,
+            shift,
+            mean,
+            unit,
+            covariance,
+            gaps,
+            loadings,
+            log_noise,
+        };
         model.restart(0);
         Ok(model)
     }
@@ -170,6 +205,8 @@ impl FactorAnalysis {
         let size = (0.5 / q as f64).sqrt();
         self.loadings.iter_mut().zip(normals).for_each(|(w, n)| *w = size * n);
         self.log_noise.fill(0.5f64.ln());
+        self.shift.fill(0.0);
+        self.mean.copy_from(&self.centre);
     }
 
     /// The maximum of the likelihood of probabilistic PCA: `W = U (L - s2 I)^(1/2)` with the `q`
@@ -177,8 +214,14 @@ impl FactorAnalysis {
     /// others (Tipping and Bishop 1999). Where `q` components leave no noise, as with columns that
     /// determine each other, the likelihood has no maximum and [`FactorAnalysis::log_likelihood`] is
     /// not finite.
-    #[must_use]
-    pub fn closed_form(&self) -> FactorAnalysis {
+    ///
+    /// # Errors
+    /// Missing cells: then there is no closed form.
+    pub fn closed_form(&self) -> Result<FactorAnalysis, Error> {
+        if self.gaps.is_some() {
+            let remedy = "there is none where cells are missing: climb by EM, fit(model, q, Anderson::new((EStep, MStep)), Options::exact())";
+            return Err(Error::option("the closed form", "asked for", remedy));
+        }
         let (d, q) = self.loadings.shape();
         let mut best = self.clone();
         let shared = self.unit.norm() / (d as f64).sqrt();
@@ -202,11 +245,14 @@ impl FactorAnalysis {
             best.loadings.set_column(k, &(eigen.eigenvectors.column(from) * size));
         }
         best.log_noise.fill(noise.ln());
-        best
+        Ok(best)
     }
 
     /// `log p(x)`, every row counted with its weight; not finite where the noise has vanished.
     pub fn log_likelihood(&self) -> f64 {
+        if let Some(gaps) = &self.gaps {
+            return self.log_likelihood_with_gaps(gaps);
+        }
         posterior(&self.loadings, &self.log_noise).map_or(f64::NAN, |p| self.total(&p))
     }
 
@@ -233,18 +279,24 @@ impl FactorAnalysis {
         DVector::from_fn(row.len(), |j, _| (row[j] - self.mean[j]) / self.unit[j])
     }
 
-    /// The log likelihood of each row of other data, in nats.
+    /// The log likelihood of each row of other data, in nats; where cells are missing that of the
+    /// others, 0 where all are.
     ///
     /// # Errors
-    /// Another number of columns, or missing cells.
+    /// Another number of columns.
     pub fn score(&self, data: &Observations) -> Result<Vec<f64>, Error> {
         Error::expect_len("a row", data.dim(), "a row of the model", self.mean.len())?;
-        data.complete()?;
         let p = posterior(&self.loadings, &self.log_noise)?;
         let peak = -(self.mean.len() as f64) * LN_SQRT_2PI
             - 0.5 * (log_det(&p.factor) + self.log_noise.sum())
             - self.log_units();
+        let columns = data.has_missing().then(|| self.columns());
         let one = |row: &[f64]| {
+            if let Some(columns) = &columns
+                && row.iter().any(|x| x.is_nan())
+            {
+                return self.score_of_part(columns, row);
+            }
             let off = self.off(row);
             let through = &off - &self.loadings * (&p.beta * &off);
             let terms = (0..off.len()).map(|j| off[j] * through[j] * (-self.log_noise[j]).exp());
@@ -253,16 +305,39 @@ impl FactorAnalysis {
         Ok(data.rows().map(one).collect())
     }
 
-    /// What the factors of each row of data are expected to be, one row after another (`q x n`).
+    /// What the factors of each row of data are expected to be, given the cells it has, one row after
+    /// another (`q x n`).
     ///
     /// # Errors
-    /// Another number of columns, or missing cells.
+    /// Another number of columns.
     pub fn predict(&self, data: &Observations) -> Result<Vec<f64>, Error> {
         Error::expect_len("a row", data.dim(), "a row of the model", self.mean.len())?;
-        data.complete()?;
+        if data.has_missing() {
+            return Ok(self.factors_of_parts(data));
+        }
         let p = posterior(&self.loadings, &self.log_noise)?;
         let one = |row: &[f64]| &p.beta * self.off(row);
         Ok(data.rows().flat_map(|row| one(row).as_slice().to_vec()).collect())
+    }
+
+    /// The rows with their gaps filled, one row after another (`d x n`): a cell that is missing by what
+    /// it is expected to be given those of its row that are there, `mu + W E[z | x_o]`; the others as
+    /// they are.
+    ///
+    /// # Errors
+    /// Another number of columns.
+    pub fn reconstruct(&self, data: &Observations) -> Result<Vec<f64>, Error> {
+        let z = self.predict(data)?;
+        let mut cells = data.values().to_vec();
+        for (row, z) in
+            cells.chunks_exact_mut(self.mean.len()).zip(z.chunks_exact(self.loadings.ncols()))
+        {
+            for (j, x) in row.iter_mut().enumerate().filter(|(_, x)| x.is_nan()) {
+                let through: f64 = self.loadings.row(j).iter().zip(z).map(|(w, z)| w * z).sum();
+                *x = self.mean[j] + self.unit[j] * through;
+            }
+        }
+        Ok(cells)
     }
 
     /// Draws `n` new rows, one after another.
@@ -315,9 +390,11 @@ impl FactorAnalysis {
     }
 
     /// Columns of the data that carry nothing, and columns whose own noise has vanished (a Heywood
-    /// case): the factors explain them wholly, and the likelihood has no maximum inside.
+    /// case): the factors explain them wholly, and the likelihood has no maximum inside. Columns with
+    /// fewer cells than mean, loadings and noise take.
     pub fn warnings(&self) -> Vec<Warning> {
         let mut all = self.data.warnings();
+        all.extend(self.thin_columns());
         for j in 0..self.mean.len() {
             let share = self.log_noise[j].exp() / self.covariance[(j, j)];
             if share < 1.001 * LEAST {
@@ -334,8 +411,9 @@ impl FactorAnalysis {
 
     /// A first `q`, at the model's parameters.
     pub fn start(&self) -> Scores {
-        let mut q = Scores::at(self.loadings.clone(), self.log_noise.clone());
-        q.attach(&self.data, &self.mean, &self.unit);
+        let shift = self.gaps.is_some().then(|| self.shift.clone());
+        let mut q = Scores::at(self.loadings.clone(), self.log_noise.clone(), shift);
+        q.attach(self);
         q
     }
 }
@@ -350,6 +428,9 @@ impl Model for FactorAnalysis {
         let ((d, q), units) = (self.loadings.shape(), self.log_units());
         let one = |(i, z): (usize, &[f64])| {
             let z = DVector::from_column_slice(z);
+            if self.gaps.is_some() {
+                return self.data.weight(i) * self.log_joint_of_part(self.data.row(i), &z);
+            }
             let off = self.off(self.data.row(i)) - &self.loadings * &z;
             let terms = (0..d).map(|j| off[j] * off[j] * (-self.log_noise[j]).exp());
             self.data.weight(i)
@@ -361,20 +442,29 @@ impl Model for FactorAnalysis {
     }
     fn n_theta(&self) -> usize {
         let noise = if self.uniqueness == Uniqueness::Each { self.mean.len() } else { 1 };
-        self.loadings.len() + noise
+        let means = if self.gaps.is_some() { self.mean.len() } else { 0 };
+        self.loadings.len() + noise + means
     }
     fn theta(&self, out: &mut [f64]) {
-        let (w, noise) = out.split_at_mut(self.loadings.len());
+        let (w, rest) = out.split_at_mut(self.loadings.len());
         w.copy_from_slice(self.loadings.as_slice());
+        let means = if self.gaps.is_some() { self.mean.len() } else { 0 };
+        let (noise, shift) = rest.split_at_mut(rest.len() - means);
         let kept = noise.len();
         noise.copy_from_slice(&self.log_noise.as_slice()[..kept]);
+        shift.copy_from_slice(&self.shift.as_slice()[..means]);
     }
     fn set_theta(&mut self, theta: &[f64]) {
-        let (w, noise) = theta.split_at(self.loadings.len());
+        let (w, rest) = theta.split_at(self.loadings.len());
         self.loadings.copy_from_slice(w);
+        let means = if self.gaps.is_some() { self.mean.len() } else { 0 };
+        let (noise, shift) = rest.split_at(rest.len() - means);
         match self.uniqueness {
             Uniqueness::Each => self.log_noise.copy_from_slice(noise),
             Uniqueness::Shared => self.log_noise.fill(noise[0]),
+        }
+        if means > 0 {
+            self.set_shift(|j| shift[j]);
         }
     }
 }
@@ -387,8 +477,11 @@ impl Conjugate<Scores> for FactorAnalysis {
             let remedy = "factors belong to single rows: use EStep";
             return Err(Error::option("rate of NaturalStep", rate, remedy));
         }
+        q.attach(self);
+        if let Some(gaps) = &self.gaps {
+            return self.step_with_gaps(gaps, q);
+        }
         let p = posterior(&self.loadings, &self.log_noise)?;
-        q.attach(&self.data, &self.mean, &self.unit);
         q.replace(&self.loadings, &self.log_noise, &p.beta, &p.factor);
         Ok(self.total(&p))
     }
@@ -396,6 +489,9 @@ impl Conjugate<Scores> for FactorAnalysis {
 
 impl Maximize<Scores> for FactorAnalysis {
     fn maximize(&mut self, q: &Scores) -> Result<f64, Error> {
+        if let Some(gaps) = self.gaps.clone() {
+            return self.maximize_with_gaps(&gaps, q);
+        }
         let (beta, spread) = (q.beta(), q.covariance());
         // averages over the rows of E[z x'] and E[z z']
         let b = beta * &self.covariance;

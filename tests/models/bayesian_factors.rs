@@ -131,7 +131,7 @@ fn the_bound_has_no_slope_where_a_climb_ends() {
 fn the_bound_lies_below_the_highest_likelihood_and_the_answer_near_it() {
     for data in [iris(), planted(300, 6, 2, false)] {
         let point = FactorAnalysis::principal(data, 2).expect("fine");
-        let exact = point.closed_form();
+        let exact = point.closed_form().expect("no cell is missing");
         let fit = best(point.bayesian());
         assert!(last(&fit) < exact.log_likelihood());
         // many rows: the posterior's mean is at the maximum, up to what the prior and a factor of

@@ -11,6 +11,7 @@ mod compare;
 mod compared;
 mod discrete_mixture;
 mod factor_analysis;
+mod factor_analysis_missing;
 mod gaussian_mixture;
 mod gaussian_mixture_missing;
 mod held_out;

@@ -50,7 +50,7 @@ use posterior::Sizes;
 /// println!("{} factors explain something", fit.q.relevant().len());
 /// // no evidence is above the highest likelihood
 /// let bound = fit.trace.last().and_then(|s| s.elbo).expect("exact moves know it");
-/// assert!(bound < fit.model.point().closed_form().log_likelihood());
+/// assert!(bound < fit.model.point().closed_form()?.log_likelihood());
 /// # Ok::<(), elbo::Error>(())
 /// ```
 #[derive(Clone, Debug)]

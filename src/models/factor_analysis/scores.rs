@@ -1,4 +1,5 @@
-//! `Scores`: normal factors of every row, their means linear in the row, their covariance shared.
+//! `Scores`: normal factors of every row, their means linear in the row, their covariance shared by
+//! rows that have the same cells.
 
 use std::sync::Arc;
 
@@ -6,14 +7,18 @@ use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::posterior;
+use super::gaps::{Columns, Gaps, Sums};
+use super::{FactorAnalysis, posterior};
 use crate::data::Observations;
 use crate::family::Family;
 use crate::noise::fill_normal;
 use crate::special::LN_SQRT_2PI;
+use crate::triangle::{self, Lower};
 
 /// `q(z) = prod_n N(z_n; beta (x_n - mu), M^-1)`, rows in units: the posterior of the factors at some
 /// `(W, psi)`, which are its parameters; it does not grow with the number of rows.
+///
+/// A row with missing cells has the posterior given those it has, and the parameters are `(W, psi, mu)`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(from = "Saved", into = "Saved")]
 pub struct Scores {
@@ -23,8 +28,19 @@ pub struct Scores {
     /// `M^-1`
     covariance: DMatrix<f64>,
     log_det: f64,
+    /// `mu` less the centre of the units, where cells are missing.
+    shift: Option<DVector<f64>>,
     /// The rows; attached anew by the first E-step after a checkpoint.
     rows: Option<Rows>,
+    partial: Option<Partial>,
+}
+
+/// Rows with missing cells, what columns say of their factors, and what those add up to.
+#[derive(Clone, Debug)]
+struct Partial {
+    gaps: Arc<Gaps>,
+    columns: Columns,
+    sums: Sums,
 }
 
 /// The data, and what rows are moved and divided by.
@@ -40,30 +56,40 @@ struct Rows {
 struct Saved {
     loadings: DMatrix<f64>,
     log_noise: DVector<f64>,
+    #[serde(default)]
+    shift: Option<DVector<f64>>,
 }
 
 impl From<Scores> for Saved {
     fn from(q: Scores) -> Saved {
-        Saved { loadings: q.loadings, log_noise: q.log_noise }
+        Saved { loadings: q.loadings, log_noise: q.log_noise, shift: q.shift }
     }
 }
 
 impl From<Saved> for Scores {
     fn from(saved: Saved) -> Scores {
-        Scores::at(saved.loadings, saved.log_noise)
+        Scores::at(saved.loadings, saved.log_noise, saved.shift)
     }
 }
 
 impl Scores {
-    pub(super) fn at(loadings: DMatrix<f64>, log_noise: DVector<f64>) -> Scores {
+    pub(super) fn at(
+        loadings: DMatrix<f64>,
+        log_noise: DVector<f64>,
+        shift: Option<DVector<f64>>,
+    ) -> Scores {
         let (d, k) = loadings.shape();
-        let (beta, covariance) = (DMatrix::zeros(k, d), DMatrix::zeros(k, k));
-        let mut q = Scores { loadings, log_noise, beta, covariance, log_det: 0.0, rows: None };
+        let (beta, covariance, log_det) = (DMatrix::zeros(k, d), DMatrix::zeros(k, k), 0.0);
+        let (rows, partial) = (None, None);
+        let mut q = Scores { loadings, log_noise, beta, covariance, log_det, shift, rows, partial };
         q.refresh();
         q
     }
 
     fn refresh(&mut self) {
+        if let (Some(partial), Some(shift)) = (&mut self.partial, &self.shift) {
+            partial.columns.of(&self.loadings, &self.log_noise, shift);
+        }
         // Not finite where the parameters are not: then every number made of it says so.
         match posterior(&self.loadings, &self.log_noise) {
             Ok(p) => {
@@ -75,14 +101,45 @@ impl Scores {
         }
     }
 
-    pub(super) fn attach(
+    pub(super) fn attach(&mut self, model: &FactorAnalysis) {
+        self.rows.get_or_insert_with(|| Rows {
+            data: Arc::clone(&model.data),
+            mean: model.mean.clone(),
+            unit: model.unit.clone(),
+        });
+        if let (None, Some(gaps), Some(shift)) = (&self.partial, &model.gaps, &self.shift) {
+            let mut columns = Columns::default();
+            columns.of(&self.loadings, &self.log_noise, shift);
+            let (gaps, sums) = (Arc::clone(gaps), Sums::default());
+            self.partial = Some(Partial { gaps, columns, sums });
+        }
+    }
+
+    /// The posterior of rows with missing cells at these parameters; what it adds up to is the sums.
+    pub(super) fn replace_with_gaps(
         &mut self,
-        data: &Arc<Observations>,
-        mean: &DVector<f64>,
-        unit: &DVector<f64>,
-    ) {
-        let rows = || Rows { data: Arc::clone(data), mean: mean.clone(), unit: unit.clone() };
-        self.rows.get_or_insert_with(rows);
+        loadings: &DMatrix<f64>,
+        log_noise: &DVector<f64>,
+        shift: &DVector<f64>,
+    ) -> &Sums {
+        self.loadings.copy_from(loadings);
+        self.log_noise.copy_from(log_noise);
+        let own = self.shift.get_or_insert_with(|| shift.clone());
+        own.copy_from(shift);
+        let Some(Partial { gaps, columns, sums }) = &mut self.partial else {
+            unreachable!("rows were attached")
+        };
+        columns.of(loadings, log_noise, shift);
+        gaps.sums(columns, loadings.ncols(), sums);
+        sums
+    }
+
+    /// What the rows said at the last E-step.
+    pub(super) fn sums(&self) -> &Sums {
+        match &self.partial {
+            Some(partial) => &partial.sums,
+            None => unreachable!("an E-step comes before an M-step"),
+        }
     }
 
     pub(super) fn replace(
@@ -129,23 +186,42 @@ impl Family for Scores {
         self.rows.as_ref().map_or(0, |rows| rows.data.len()) * self.beta.nrows()
     }
     fn n_params(&self) -> usize {
-        self.loadings.len() + self.log_noise.len()
+        let means = self.shift.as_ref().map_or(0, |shift| shift.len());
+        self.loadings.len() + self.log_noise.len() + means
     }
     fn params(&self, out: &mut [f64]) {
-        let (w, noise) = out.split_at_mut(self.loadings.len());
+        let (w, rest) = out.split_at_mut(self.loadings.len());
+        let (noise, shift) = rest.split_at_mut(self.log_noise.len());
         w.copy_from_slice(self.loadings.as_slice());
         noise.copy_from_slice(self.log_noise.as_slice());
+        if let Some(own) = &self.shift {
+            shift.copy_from_slice(own.as_slice());
+        }
     }
     fn set_params(&mut self, params: &[f64]) {
-        let (w, noise) = params.split_at(self.loadings.len());
+        let (w, rest) = params.split_at(self.loadings.len());
+        let (noise, shift) = rest.split_at(self.log_noise.len());
         self.loadings.copy_from_slice(w);
         self.log_noise.copy_from_slice(noise);
+        if let Some(own) = &mut self.shift {
+            own.copy_from_slice(shift);
+        }
         self.refresh();
     }
     fn sample(&self, rng: &mut dyn Rng, z: &mut [f64]) {
         let k = self.beta.nrows();
         let n = self.dim() / k.max(1);
         fill_normal(rng, z);
+        if let Some(Partial { gaps, columns, .. }) = &self.partial {
+            gaps.each_row(columns, k, |i, mean, factor| {
+                for draw in z.chunks_exact_mut(n * k) {
+                    let z = &mut draw[i * k..(i + 1) * k];
+                    Lower::new(k, factor).solve_transposed(z);
+                    z.iter_mut().zip(mean).for_each(|(z, m)| *z += m);
+                }
+            });
+            return;
+        }
         let Some(factor) = Cholesky::new(self.covariance.clone()) else {
             return z.fill(f64::NAN);
         };
@@ -156,6 +232,20 @@ impl Family for Scores {
     }
     fn log_prob(&self, z: &[f64]) -> f64 {
         let k = self.beta.nrows();
+        if let Some(Partial { gaps, columns, .. }) = &self.partial {
+            let mut sum = 0.0;
+            let (mut off, mut along) = (vec![0.0; k], vec![0.0; k]);
+            gaps.each_row(columns, k, |i, mean, factor| {
+                for (at, off) in off.iter_mut().enumerate() {
+                    *off = z[i * k + at] - mean[at];
+                }
+                along.fill(0.0);
+                Lower::new(k, factor).add_transposed(&off, &mut along);
+                let square = triangle::dot(&along, &along);
+                sum += triangle::log_det(factor) - 0.5 * square - k as f64 * LN_SQRT_2PI;
+            });
+            return sum;
+        }
         let Some(factor) = Cholesky::new(self.covariance.clone()) else { return f64::NAN };
         let one = |(i, z): (usize, &[f64])| {
             let off = DVector::from_column_slice(z) - self.mean_of(i);
@@ -167,6 +257,11 @@ impl Family for Scores {
     fn entropy(&self) -> Option<f64> {
         let k = self.beta.nrows();
         let n = self.dim() / k.max(1);
+        if let Some(Partial { gaps, columns, .. }) = &self.partial {
+            let mut log_det = 0.0;
+            gaps.each_row(columns, k, |_, _, factor| log_det += triangle::log_det(factor));
+            return Some(n as f64 * k as f64 * (0.5 + LN_SQRT_2PI) - log_det);
+        }
         Some(n as f64 * (k as f64 * (0.5 + LN_SQRT_2PI) - 0.5 * self.log_det))
     }
 }

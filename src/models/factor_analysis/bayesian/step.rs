@@ -246,8 +246,9 @@ impl BayesianFactors {
 
 impl Conjugate<FactorPosterior> for BayesianFactors {
     /// # Errors
-    /// A rate other than 1: the factors are local, and cost nothing to make anew.
+    /// A rate other than 1: the factors are local, and cost nothing to make anew. Missing cells.
     fn natural_step(&self, q: &mut FactorPosterior, rate: f64) -> Result<f64, Error> {
+        self.point.data.complete()?;
         if rate != 1.0 {
             let remedy = "factors belong to single rows: use EStep";
             return Err(Error::option("rate of NaturalStep", rate, remedy));
