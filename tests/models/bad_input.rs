@@ -30,8 +30,8 @@ fn a_missing_cell_is_named_by_row_and_column() -> Result<(), Error> {
         "E01 data[2, \"b\"] is NaN (2 of 4 rows). Drop or impute rows 2, 3 (rows count from 0).";
     assert_eq!(message(table.observations()), want);
     let gaps = table.with_missing()?;
-    assert_eq!(message(FactorAnalysis::new(gaps.clone(), 1)), want);
     // models that handle what is missing take it
+    FactorAnalysis::new(gaps.clone(), 1)?;
     GaussianMixture::new(gaps.clone(), 1)?;
     BayesianMixture::new(gaps.clone(), 1)?;
     DiscreteMixture::poisson(gaps, 1)?;
