@@ -25,6 +25,7 @@ mod moves;
 mod normal;
 mod promises;
 mod row_file;
+mod select;
 mod state_space;
 mod topics;
 mod weighted;

@@ -84,6 +84,40 @@ fn relevance_by_coordinate_ascent_follows_the_units() -> Result<(), Error> {
     Ok(())
 }
 
+#[test]
+fn principal_components_and_trends_follow_the_units() -> Result<(), Error> {
+    let rows = many_rows(60)?;
+    let factors = |scale: f64| {
+        let cells = rows.values().iter().map(|x| scale * x).collect();
+        let model = FactorAnalysis::principal(Observations::new(cells, 4)?, 2)?;
+        let q = model.start();
+        fit(model, q, (EStep, MStep), finely())
+    };
+    let trend = |scale: f64| {
+        let y: Vec<f64> = NILE.iter().map(|y| scale * y).collect();
+        let model = LocalTrend::trend(&y)?;
+        let q = model.start();
+        fit(model, q, Squarem::new((EStep, MStep)), finely())
+    };
+    let (by_factors, by_trend) = (factors(1.0)?, trend(1.0)?);
+    for scale in SCALES {
+        let other = factors(scale)?;
+        let shift = 240.0 * scale.ln();
+        assert_close("log likelihood", last(&other) + shift, last(&by_factors), 1e-6);
+        let square = scale * scale;
+        let back: Vec<f64> = other.model.covariance().iter().map(|c| c / square).collect();
+        assert_all_close("covariance", &back, &by_factors.model.covariance(), 1e-6);
+        let other = trend(scale)?;
+        let shift = 100.0 * scale.ln();
+        assert_close("log likelihood", last(&other) + shift, last(&by_trend), 1e-6);
+        let ahead = |fit: &Fit<LocalTrend, _>, scale: f64| -> Vec<f64> {
+            fit.model.forecast(5).iter().flat_map(|(m, sd)| [m / scale, sd / scale]).collect()
+        };
+        assert_all_close("forecast", &ahead(&other, scale), &ahead(&by_trend, 1.0), 1e-6);
+    }
+    Ok(())
+}
+
 /// Two states, normal rows of two columns.
 fn chain(scale: f64) -> Result<HiddenMarkov, Error> {
     let cells: Vec<f64> = (0..160)
