@@ -12,6 +12,7 @@ use pulp::bytemuck::cast_slice_mut;
 
 use super::bad_cells::BadCells;
 use super::npy::Head;
+use super::source::View;
 use crate::error::Error;
 use crate::scratch::with_buffer;
 
@@ -40,6 +41,7 @@ pub struct RowFile {
     names: Vec<String>,
     mean: Vec<f64>,
     variance: Vec<f64>,
+    missing: bool,
     /// Of when it was opened: length and time of the last change.
     state: State,
 }
@@ -56,7 +58,28 @@ impl RowFile {
     /// A file that cannot be read, is no NPY file of 64-bit numbers row by row, or has another
     /// length than it says; no rows; a number that is not finite, by row and column.
     pub fn open(path: impl AsRef<Path>) -> Result<RowFile, Error> {
-        RowFile::named(path, None)
+        RowFile::named(path, None, |x| !x.is_finite())
+    }
+
+    /// The same with NaN for what is missing.
+    ///
+    /// ```
+    /// use elbo::data::RowFile;
+    /// let path = std::env::temp_dir().join(format!("elbo-doc-gaps-{}.npy", std::process::id()));
+    /// let rows = [[3.6, 79.0], [1.8, f64::NAN], [3.3, 74.0]];
+    /// assert!(RowFile::create(&path, 2, rows).is_err()); // it is written, but not opened
+    /// let waits = RowFile::with_missing(&path)?;
+    /// assert!(waits.has_missing() && waits.mean() == [2.9, 76.5]);
+    /// # std::fs::remove_file(&path).expect("it was written");
+    /// # Ok::<(), elbo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`RowFile::open`], but for NaN; a row of which nothing is known.
+    pub fn with_missing(path: impl AsRef<Path>) -> Result<RowFile, Error> {
+        let rows = RowFile::named(path, None, f64::is_infinite)?;
+        View::from(&rows).known_rows()?;
+        Ok(rows)
     }
 
     /// The same with the names of the columns, which messages then use.
@@ -67,7 +90,8 @@ impl RowFile {
         path: impl AsRef<Path>,
         names: impl IntoIterator<Item = N>,
     ) -> Result<RowFile, Error> {
-        RowFile::named(path, Some(names.into_iter().map(Into::into).collect()))
+        let names = names.into_iter().map(Into::into).collect();
+        RowFile::named(path, Some(names), |x| !x.is_finite())
     }
 
     /// Writes rows one after another, however many, and opens the file.
@@ -99,7 +123,11 @@ impl RowFile {
         RowFile::open(path)
     }
 
-    fn named(path: impl AsRef<Path>, names: Option<Vec<String>>) -> Result<RowFile, Error> {
+    fn named(
+        path: impl AsRef<Path>,
+        names: Option<Vec<String>>,
+        wrong: fn(f64) -> bool,
+    ) -> Result<RowFile, Error> {
         let path = path.as_ref().to_path_buf();
         let fail = |reason: String| bad(&path, reason);
         let file = File::open(&path).map_err(|e| fail(format!("it cannot be opened: {e}")))?;
@@ -124,31 +152,53 @@ impl RowFile {
         Error::expect_len("the list of names", names.len(), "a row", dim)?;
         let (mean, variance) = (vec![0.0; dim], vec![0.0; dim]);
         let file = Mutex::new(file);
-        let mut rows = RowFile { path, file, head, names, mean, variance, state };
-        rows.look()?;
+        let mut rows = RowFile { path, file, head, names, mean, variance, missing: false, state };
+        rows.look(wrong)?;
         Ok(rows)
     }
 
-    /// Checks all numbers, and takes means and variances in the order of the rows.
-    fn look(&mut self) -> Result<(), Error> {
+    /// Checks all numbers, and takes means and variances of those that are there, in the order of the
+    /// rows.
+    fn look(&mut self, wrong: fn(f64) -> bool) -> Result<(), Error> {
         let (n, dim) = (self.len(), self.dim());
         let (mut bad, mut sums) = (BadCells::default(), vec![0.0; dim]);
+        let mut counts = vec![0.0; dim];
         self.each_row(|i, row| {
-            bad.look(i, row, |_, x| !x.is_finite());
-            sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
-            true
-        })?;
-        bad.refuse(n, |j| self.label(j), |_, rows| format!("Drop or impute {rows}"))?;
-        self.mean = sums.iter().map(|s| s / n as f64).collect();
-        sums.fill(0.0);
-        self.each_row(|_, row| {
-            for (j, sum) in sums.iter_mut().enumerate() {
-                *sum += (row[j] - self.mean[j]) * (row[j] - self.mean[j]);
+            bad.look(i, row, |_, x| wrong(x));
+            for (j, x) in row.iter().enumerate().filter(|(_, x)| !x.is_nan()) {
+                (sums[j], counts[j]) = (sums[j] + x, counts[j] + 1.0);
             }
             true
         })?;
-        self.variance = sums.iter().map(|s| s / n as f64).collect();
+        bad.refuse(n, |j| self.label(j), |_, rows| format!("Drop or impute {rows}"))?;
+        self.missing = counts.iter().any(|c| *c < n as f64);
+        let mean = |sums: &[f64]| sums.iter().zip(&counts).map(|(s, n)| s / n).collect();
+        self.mean = mean(&sums);
+        sums.fill(0.0);
+        self.each_row(|_, row| {
+            for (j, x) in row.iter().enumerate().filter(|(_, x)| !x.is_nan()) {
+                sums[j] += (x - self.mean[j]) * (x - self.mean[j]);
+            }
+            true
+        })?;
+        self.variance = mean(&sums);
         Ok(())
+    }
+
+    /// Refuses missing numbers, for a model that has no use for them.
+    ///
+    /// # Errors
+    /// The first missing number, by row and column; a file that cannot be read any more.
+    pub fn complete(&self) -> Result<(), Error> {
+        if !self.missing {
+            return Ok(());
+        }
+        let mut bad = BadCells::default();
+        self.each_row(|i, row| {
+            bad.look(i, row, |_, x| x.is_nan());
+            true
+        })?;
+        bad.refuse(self.len(), |j| self.label(j), |_, rows| format!("Drop or impute {rows}"))
     }
 
     /// Calls `f` with each row and its number, until it returns false.
@@ -240,12 +290,17 @@ impl RowFile {
         &self.names
     }
 
-    /// The mean of each column.
+    /// Whether a number is missing.
+    pub fn has_missing(&self) -> bool {
+        self.missing
+    }
+
+    /// The mean of each column, over what is not missing.
     pub fn mean(&self) -> &[f64] {
         &self.mean
     }
 
-    /// The variance of each column, with divisor `n`.
+    /// The variance of each column, with divisor `n`, over what is not missing.
     pub fn variance(&self) -> &[f64] {
         &self.variance
     }

@@ -201,17 +201,23 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Refuses missing numbers, which a file never has.
+    /// Refuses missing numbers, for a model that has no use for them.
     ///
     /// # Errors
-    /// The first missing number, by row and column.
+    /// The first missing number, by row and column; a file that cannot be read any more.
     pub fn complete(self) -> Result<(), Error> {
-        self.memory().map_or(Ok(()), Observations::complete)
+        match self {
+            View::Memory(data) => data.complete(),
+            View::File(file) => file.complete(),
+        }
     }
 
     /// Whether a number is missing.
     pub fn has_missing(self) -> bool {
-        self.memory().is_some_and(Observations::has_missing)
+        match self {
+            View::Memory(data) => data.has_missing(),
+            View::File(file) => file.has_missing(),
+        }
     }
 
     /// Refuses columns of which nothing is known.
@@ -233,6 +239,11 @@ impl<'a> View<'a> {
             return Ok(());
         }
         self.known_columns()?;
+        self.known_rows()
+    }
+
+    /// Refuses rows of which nothing is known.
+    pub(crate) fn known_rows(self) -> Result<(), Error> {
         let mut empty = None;
         self.each_row(|i, row| {
             empty = row.iter().all(|x| x.is_nan()).then_some(i);

@@ -7,6 +7,7 @@ mod moments;
 mod packed;
 mod partial;
 mod pass;
+mod patterns;
 mod rows;
 #[cfg(test)]
 mod tests;

@@ -46,8 +46,8 @@ use parameters::Parameters;
 /// and [`Minibatch`](crate::Minibatch) of `(NaturalStep, MStep)`, which is online EM (Cappe and
 /// Moulines 2009), some rows a step; answers have the same bits as with the rows in memory.
 ///
-/// Cells may be missing ([`Observations::with_missing`](crate::data::Observations::with_missing)):
-/// a row then counts by the density of the cells it has, whatever the kind of covariance, and the
+/// Cells may be missing ([`Observations::with_missing`](crate::data::Observations::with_missing),
+/// [`RowFile::with_missing`](crate::data::RowFile::with_missing)): a row then counts by the density of the cells it has, whatever the kind of covariance, and the
 /// moments of the M-step take what is expected of the others (Ghahramani and Jordan 1994). That they
 /// are missing must not depend on what they would have been. The bound after an M-step is that of
 /// labels and missing cells together.

@@ -275,6 +275,36 @@ fn a_file_has_the_fingerprint_and_the_names_of_its_rows() -> Result<(), Error> {
 }
 
 #[test]
+fn rows_with_gaps_in_a_file_have_the_bits_of_those_in_memory() -> Result<(), Error> {
+    let hole = |(at, x): (usize, &f64)| if at % 11 == 3 { f64::NAN } else { *x };
+    let cells: Vec<f64> = flowers(5_000).values().iter().enumerate().map(hole).collect();
+    let rows = Observations::with_missing(cells, 4)?;
+    let file = Temporary::new("gaps");
+    let refused = message(RowFile::create(&file.0, 4, rows.rows()));
+    assert!(refused.starts_with("E01 data[0, 3] is NaN (1818 of 5000 rows)."), "{refused}");
+    let stream = RowFile::with_missing(&file.0)?;
+    assert_eq!((stream.mean(), stream.variance()), (&rows.mean()[..], &rows.variance()[..]));
+    assert!(message(stream.complete()).starts_with("E01 data[0, 3] is NaN (1818 of 5000 rows)."));
+    let (memory, stream) = (GaussianMixture::new(rows, 3)?, GaussianMixture::new(stream, 3)?);
+    let climb = |model: &GaussianMixture| {
+        let q = model.labels();
+        fit(model.clone(), q, (EStep, MStep), steps(4))
+    };
+    same(&climb(&memory)?, &climb(&stream)?);
+    let (a, b) = (BayesianMixture::of(memory)?, BayesianMixture::of(stream)?);
+    let climb = |model: BayesianMixture| {
+        let q = model.posterior();
+        fit(model, q, Minibatch::new(500, NaturalStep::decaying(1.0, 0.7)), steps(5))
+    };
+    assert_eq!(climb(a)?.trace, climb(b)?.trace);
+    let gone = RowFile::create(&file.0, 2, [[1.0, 2.0], [f64::NAN; 2]]);
+    assert!(gone.is_err());
+    let text = message(RowFile::with_missing(&file.0));
+    assert!(text.starts_with("E01 data[1] is missing altogether"), "{text}");
+    Ok(())
+}
+
+#[test]
 fn a_constant_column_of_a_file_is_named() -> Result<(), Error> {
     let rows = Observations::new(
         (0..40).map(|i| if i % 2 == 0 { 3.0 } else { f64::from(i) }).collect(),

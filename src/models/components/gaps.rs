@@ -3,14 +3,9 @@
 use super::Shape;
 use super::kernel::{BLOCK, Cells, Known};
 use super::packed::Pairs;
-use super::partial::{gain, write_covariance, write_factor};
+use super::patterns::{Patterns, column};
 use crate::special::LN_SQRT_2PI;
-use crate::triangle::{self, dot, len};
-
-/// Numbers kept of patterns of missing cells: what stays in the second cache.
-const KEPT: usize = 1 << 17;
-/// The most patterns that are kept.
-const PATTERNS: usize = 64;
+use crate::triangle::dot;
 
 /// The missing cells of a block: of each row with some, what the components expect of them. With
 /// `P = W' W` and the missing columns `m` of a row
@@ -32,8 +27,11 @@ pub(super) struct Gaps<'a> {
     filled: &'a mut [f64],
     /// What the logarithm of the density of a row has more, component after component.
     gain: &'a mut [f64],
-    /// Deviations of the cells that are there.
+    /// The cells of a row that are there, and their deviations.
     there: &'a mut [f64],
+    /// Of a diagonal, what a missing cell adds to the logarithm of the density, and its variance:
+    /// both for each column, component after component.
+    columns: &'a mut [f64],
     patterns: Patterns<'a>,
 }
 
@@ -41,7 +39,7 @@ impl<'a> Gaps<'a> {
     /// How many numbers it works with.
     pub(super) fn room(known: &Known<'_>) -> usize {
         let (k, dim) = (known.len(), known.dim);
-        BLOCK * dim * (1 + k) + BLOCK * k + dim + Patterns::room(known)
+        BLOCK * dim * (1 + k) + BLOCK * k + 2 * dim + 2 * k * dim + Patterns::room(known)
     }
 
     pub(super) fn new(known: Known<'a>, room: &'a mut [f64]) -> Gaps<'a> {
@@ -49,9 +47,16 @@ impl<'a> Gaps<'a> {
         let (cells, room) = room.split_at_mut(BLOCK * dim);
         let (filled, room) = room.split_at_mut(BLOCK * dim * k);
         let (gain, room) = room.split_at_mut(BLOCK * k);
-        let (there, room) = room.split_at_mut(dim);
+        let (there, room) = room.split_at_mut(2 * dim);
+        let (columns, room) = room.split_at_mut(2 * k * dim);
+        if known.shape == Shape::Diagonal {
+            for (out, w) in columns.chunks_exact_mut(2).zip(known.factor) {
+                out.copy_from_slice(&[LN_SQRT_2PI - w.ln(), 1.0 / (w * w)]);
+            }
+        }
         let patterns = Patterns::new(&known, room);
-        Gaps { known, rows: [(0, 0); BLOCK], count: 0, cells, filled, gain, there, patterns }
+        let rows = [(0, 0); BLOCK];
+        Gaps { known, rows, count: 0, cells, filled, gain, there, columns, patterns }
     }
 
     /// How many cells are missing.
@@ -67,11 +72,6 @@ impl<'a> Gaps<'a> {
             (rows[g].0, start..rows[g].1)
         })
     }
-}
-
-/// The column of a cell of a block.
-fn column(cell: f64) -> usize {
-    cell as usize / BLOCK
 }
 
 impl Cells for Gaps<'_> {
@@ -99,42 +99,39 @@ impl Cells for Gaps<'_> {
         for (g, (r, own)) in self.each().enumerate() {
             let cells = &self.cells[own.clone()];
             let m = cells.len();
-            let pattern = match known.shape {
-                Shape::Full => Some(self.patterns.get(&known, cells)),
-                Shape::Diagonal => None,
-            };
+            if known.shape == Shape::Diagonal {
+                for k in 0..known.len() {
+                    let filled = &mut self.filled[k * BLOCK * dim..][own.clone()];
+                    let mut gain = 0.0;
+                    for (filled, cell) in filled.iter_mut().zip(cells) {
+                        let at = k * dim + column(*cell);
+                        *filled = known.mean[at];
+                        gain += self.columns[2 * at];
+                    }
+                    self.gain[k * BLOCK + g] = gain;
+                }
+                continue;
+            }
+            let slot = self.patterns.get(known.len(), cells);
+            let (missing, there) = self.patterns.columns(slot, m);
+            let (own_cells, y) = self.there.split_at_mut(dim);
+            let (own_cells, y) = (&mut own_cells[..dim - m], &mut y[..dim - m]);
+            own_cells
+                .iter_mut()
+                .zip(there)
+                .for_each(|(cell, j)| *cell = x[*j as usize * BLOCK + r]);
             for k in 0..known.len() {
                 let mean = &known.mean[k * dim..(k + 1) * dim];
                 let filled = &mut self.filled[k * BLOCK * dim..][own.clone()];
-                self.gain[k * BLOCK + g] = match pattern {
-                    None => {
-                        let w = &known.factor[k * dim..(k + 1) * dim];
-                        let each = filled.iter_mut().zip(cells).map(|(filled, cell)| {
-                            let j = column(*cell);
-                            *filled = mean[j];
-                            LN_SQRT_2PI - w[j].ln()
-                        });
-                        each.sum()
-                    }
-                    Some(slot) => {
-                        let on = self.patterns.of(slot, k, m);
-                        let there = &mut self.there[..dim - m];
-                        let (mut next, mut j) = (0, 0);
-                        for cell in cells.iter().map(|c| column(*c)).chain([dim]) {
-                            for j in j..cell {
-                                there[next] = x[j * BLOCK + r] - mean[j];
-                                next += 1;
-                            }
-                            j = cell + 1;
-                        }
-                        let each = filled.iter_mut().zip(cells).enumerate();
-                        for (a, (filled, cell)) in each {
-                            let slopes = &on.slopes[a * (dim - m)..(a + 1) * (dim - m)];
-                            *filled = mean[column(*cell)] + dot(slopes, there);
-                        }
-                        on.gain
-                    }
-                };
+                let on = self.patterns.of(slot, k, m);
+                for ((y, cell), j) in y.iter_mut().zip(&*own_cells).zip(there) {
+                    *y = cell - mean[*j as usize];
+                }
+                for (a, (filled, j)) in filled.iter_mut().zip(missing).enumerate() {
+                    let slopes = &on.slopes[a * (dim - m)..(a + 1) * (dim - m)];
+                    *filled = mean[*j as usize] + dot(slopes, y);
+                }
+                self.gain[k * BLOCK + g] = on.gain;
             }
         }
     }
@@ -164,7 +161,7 @@ impl Cells for Gaps<'_> {
             let cells = &self.cells[own];
             let m = cells.len();
             let slot = match known.shape {
-                Shape::Full => Some(self.patterns.get(&known, cells)),
+                Shape::Full => Some(self.patterns.get(known.len(), cells)),
                 Shape::Diagonal => None,
             };
             for k in 0..known.len() {
@@ -177,15 +174,16 @@ impl Cells for Gaps<'_> {
                 match slot {
                     None => {
                         for j in cells.iter().map(|c| column(*c)) {
-                            let w = known.factor[k * dim + j];
-                            second[j * lanes] += share / (w * w);
+                            second[j * lanes] += share * self.columns[2 * (k * dim + j) + 1];
                         }
                     }
                     Some(slot) => {
                         let covariance = self.patterns.of(slot, k, m).covariance;
-                        for (a, row) in triangle::rows(covariance).take(m).enumerate() {
-                            for (c, entry) in row.iter().enumerate() {
-                                let at = Pairs::at(column(cells[a]), column(cells[c]));
+                        let (missing, _) = self.patterns.columns(slot, m);
+                        let mut entries = covariance.iter();
+                        for (a, &i) in missing.iter().enumerate() {
+                            for (j, entry) in missing[..=a].iter().zip(&mut entries) {
+                                let at = Pairs::at(i as usize, *j as usize);
                                 second[at * lanes] += share * entry;
                             }
                         }
@@ -193,144 +191,5 @@ impl Cells for Gaps<'_> {
                 }
             }
         }
-    }
-}
-
-/// A number that nearly tells the columns of these cells from others.
-fn tag(cells: &[f64]) -> f64 {
-    let bits = cells.iter().fold(0u64, |sum, cell| {
-        let j = column(*cell) as u32;
-        sum.wrapping_add((1u64 << (j % 53)).wrapping_mul(u64::from(j / 53) + 1))
-    });
-    (bits & ((1 << 53) - 1)) as f64
-}
-
-/// What a component makes of a pattern of missing cells.
-struct Pattern<'a> {
-    gain: f64,
-    /// `-P_mm^-1 P_mo`, row by row.
-    slopes: &'a [f64],
-    /// The lower triangle of `P_mm^-1`.
-    covariance: &'a [f64],
-}
-
-/// The patterns met last. What they hold depends on the components alone: whether a pattern is
-/// still there changes no bit.
-struct Patterns<'a> {
-    dim: usize,
-    /// Numbers a component of a pattern.
-    each: usize,
-    /// Of each pattern a number that nearly tells it from others.
-    tags: &'a mut [f64],
-    /// How many columns are missing, which, and the numbers of the components.
-    kept: &'a mut [f64],
-    stride: usize,
-    slots: usize,
-    held: usize,
-    next: usize,
-    /// The precision of a component, and room for the factor of a block of it and its inverse.
-    work: &'a mut [f64],
-}
-
-impl<'a> Patterns<'a> {
-    /// A gain, and slopes and a covariance, which are the most where all columns are missing.
-    fn each(dim: usize) -> usize {
-        1 + len(dim)
-    }
-    fn stride(known: &Known<'_>) -> usize {
-        1 + known.dim + known.len() * Patterns::each(known.dim)
-    }
-    fn slots(known: &Known<'_>) -> usize {
-        (KEPT / Patterns::stride(known)).clamp(1, PATTERNS)
-    }
-    fn room(known: &Known<'_>) -> usize {
-        match known.shape {
-            Shape::Diagonal => 0,
-            Shape::Full => {
-                let kept = Patterns::slots(known) * (1 + Patterns::stride(known));
-                kept + (known.len() + 2) * len(known.dim)
-            }
-        }
-    }
-
-    fn new(known: &Known<'_>, room: &'a mut [f64]) -> Patterns<'a> {
-        let (dim, stride, slots) = (known.dim, Patterns::stride(known), Patterns::slots(known));
-        let each = Patterns::each(dim);
-        if known.shape == Shape::Diagonal {
-            let (tags, room) = room.split_at_mut(0);
-            let (kept, work) = room.split_at_mut(0);
-            return Patterns { dim, each, tags, kept, stride, slots: 0, held: 0, next: 0, work };
-        }
-        let (tags, room) = room.split_at_mut(slots);
-        let (kept, work) = room.split_at_mut(slots * stride);
-        for (k, precision) in work.chunks_exact_mut(len(dim)).take(known.len()).enumerate() {
-            let factor = &known.factor[k * Pairs::new(dim).len()..];
-            let w = |i: usize, j: usize| factor[Pairs::at(i, j)];
-            for i in 0..dim {
-                for j in 0..=i {
-                    precision[len(i) + j] = (i..dim).map(|q| w(q, i) * w(q, j)).sum();
-                }
-            }
-        }
-        Patterns { dim, each, tags, kept, stride, slots, held: 0, next: 0, work }
-    }
-
-    /// Where the pattern of these cells of a row is kept.
-    fn get(&mut self, known: &Known<'_>, cells: &[f64]) -> usize {
-        let tag = tag(cells);
-        for slot in (0..self.held).filter(|&slot| self.tags[slot] == tag) {
-            let (count, columns) = self.kept[slot * self.stride..][..1 + self.dim].split_at(1);
-            let mut each = columns.iter().zip(cells);
-            if count[0] == cells.len() as f64 && each.all(|(j, c)| *j == column(*c) as f64) {
-                return slot;
-            }
-        }
-        let slot = self.next;
-        self.next = (self.next + 1) % self.slots;
-        self.held = self.slots.min(self.held + 1);
-        self.tags[slot] = tag;
-        self.make(known.len(), slot, cells);
-        slot
-    }
-
-    #[inline(never)]
-    fn make(&mut self, components: usize, slot: usize, cells: &[f64]) {
-        let (dim, m) = (self.dim, cells.len());
-        let kept = &mut self.kept[slot * self.stride..(slot + 1) * self.stride];
-        let (head, numbers) = kept.split_at_mut(1 + dim);
-        head[0] = m as f64;
-        head[1..].iter_mut().zip(cells).for_each(|(j, c)| *j = column(*c) as f64);
-        let missing = &head[1..1 + m];
-        let (precisions, room) = self.work.split_at_mut(components * len(dim));
-        let (factor, inverse) = room.split_at_mut(len(dim));
-        let (factor, inverse) = (&mut factor[..len(m)], &mut inverse[..len(m)]);
-        for (k, out) in numbers.chunks_exact_mut(self.each).enumerate() {
-            let precision = &precisions[k * len(dim)..(k + 1) * len(dim)];
-            let entry = |i: usize, j: usize| precision[len(i.max(j)) + i.min(j)];
-            write_factor(missing, entry, factor);
-            let (gained, out) = out.split_at_mut(1);
-            gained[0] = gain(m, factor);
-            let (slopes, out) = out.split_at_mut(m * (dim - m));
-            let covariance = &mut out[..len(m)];
-            write_covariance(m, factor, inverse, covariance);
-            let there = |i: &usize| !missing.contains(&(*i as f64));
-            for (o, i) in (0..dim).filter(there).enumerate() {
-                for a in 0..m {
-                    let terms = (0..m).map(|c| {
-                        let own = covariance[len(a.max(c)) + a.min(c)];
-                        own * entry(missing[c] as usize, i)
-                    });
-                    slopes[a * (dim - m) + o] = -terms.sum::<f64>();
-                }
-            }
-        }
-    }
-
-    /// What component `k` makes of the pattern in a slot, of `m` missing columns.
-    fn of(&self, slot: usize, k: usize, m: usize) -> Pattern<'_> {
-        let from = slot * self.stride + 1 + self.dim + k * self.each;
-        let (gain, rest) = self.kept[from..from + self.each].split_at(1);
-        let (slopes, rest) = rest.split_at(m * (self.dim - m));
-        Pattern { gain: gain[0], slopes, covariance: &rest[..len(m)] }
     }
 }
