@@ -291,7 +291,11 @@ fn factors_of_rows_with_gaps() {
     let model = FactorAnalysis::new(data, 2).expect("four columns");
     let q = model.start();
     allocates_nothing(model.clone(), q.clone(), (EStep, MStep));
-    allocates_nothing(model, q, Anderson::new((EStep, MStep)));
+    allocates_nothing(model.clone(), q, Anderson::new((EStep, MStep)));
+    let model = model.bayesian();
+    let q = model.start();
+    allocates_nothing(model.clone(), q.clone(), EStep);
+    allocates_nothing(model, q, Anderson::new(EStep));
 }
 
 #[test]

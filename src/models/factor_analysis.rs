@@ -328,16 +328,7 @@ impl FactorAnalysis {
     /// Another number of columns.
     pub fn reconstruct(&self, data: &Observations) -> Result<Vec<f64>, Error> {
         let z = self.predict(data)?;
-        let mut cells = data.values().to_vec();
-        for (row, z) in
-            cells.chunks_exact_mut(self.mean.len()).zip(z.chunks_exact(self.loadings.ncols()))
-        {
-            for (j, x) in row.iter_mut().enumerate().filter(|(_, x)| x.is_nan()) {
-                let through: f64 = self.loadings.row(j).iter().zip(z).map(|(w, z)| w * z).sum();
-                *x = self.mean[j] + self.unit[j] * through;
-            }
-        }
-        Ok(cells)
+        Ok(self.filled(data, &z))
     }
 
     /// Draws `n` new rows, one after another.

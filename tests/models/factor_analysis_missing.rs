@@ -11,7 +11,7 @@ use elbo::{
 use rand_distr::{Distribution, StandardNormal};
 
 /// Rows of five columns by two factors, of which a share of the cells is missing.
-fn cells(n: usize, share: f64) -> (Vec<f64>, Vec<f64>) {
+pub fn cells(n: usize, share: f64) -> (Vec<f64>, Vec<f64>) {
     use rand::RngExt;
     let mut rng = stream(7, Purpose::Data, 0);
     let w = [[2.0, 0.0], [-1.0, 0.5], [0.3, 1.5], [1.0, 1.0], [0.5, -1.0]];
@@ -33,12 +33,12 @@ fn cells(n: usize, share: f64) -> (Vec<f64>, Vec<f64>) {
     (whole, seen)
 }
 
-fn gappy(n: usize) -> Observations {
+pub fn gappy(n: usize) -> Observations {
     let (_, seen) = cells(n, 0.3);
     Observations::with_missing(seen, 5).expect("every row has a cell")
 }
 
-fn both(data: &Observations, factors: usize) -> [FactorAnalysis; 2] {
+pub fn both(data: &Observations, factors: usize) -> [FactorAnalysis; 2] {
     [FactorAnalysis::new(data.clone(), factors), FactorAnalysis::principal(data.clone(), factors)]
         .map(|model| model.expect("fine"))
 }

@@ -5,6 +5,7 @@ mod support;
 
 mod bad_input;
 mod bayesian_factors;
+mod bayesian_factors_missing;
 mod bayesian_mixture;
 mod bayesian_mixture_missing;
 mod compare;

@@ -11,6 +11,7 @@ pub use posterior::FactorPosterior;
 use nalgebra::{DMatrix, DVector};
 use rand::Rng;
 
+use super::gaps::Columns;
 use super::{FactorAnalysis, Uniqueness};
 use crate::data::Observations;
 use crate::error::Error;
@@ -38,6 +39,10 @@ use posterior::Sizes;
 /// [`EStep`](crate::EStep): the factors of all rows, then `(mu, W)`, `alpha` and `tau`, each by its
 /// exact optimum. The data are reduced to their covariance once, and a step costs
 /// `O(d^2 q + d q^3)` whatever the number of rows. The ELBO is exact, every constant kept.
+///
+/// Cells may be missing: a row counts by the cells it has, mean and loadings of a column are known as
+/// well as the rows that have it make them, and a step sees the rows.
+/// [`BayesianFactors::reconstruct`] fills the gaps.
 ///
 /// ```
 /// use elbo::data::{IRIS, Observations};
@@ -73,7 +78,8 @@ impl FactorAnalysis {
         let (d, q) = self.loadings.shape();
         let noises = if self.uniqueness == Uniqueness::Shared { 1 } else { d };
         let (alpha, tau) = ((1e-3, 1e-3), (1e-3, 1e-3));
-        BayesianFactors { point: self.clone(), sizes: Sizes { d, q, noises }, alpha, tau }
+        let sizes = Sizes { d, q, noises, gaps: self.gaps.is_some() };
+        BayesianFactors { point: self.clone(), sizes, alpha, tau }
     }
 }
 
@@ -148,7 +154,7 @@ impl BayesianFactors {
 
     /// `E[mu]`
     pub fn mean(&self, q: &FactorPosterior) -> Vec<f64> {
-        let (centre, unit) = (&self.point.mean, &self.point.unit);
+        let (centre, unit) = (&self.point.centre, &self.point.unit);
         (0..self.sizes.d).map(|j| centre[j] + unit[j] * q.row(j)[0]).collect()
     }
 
@@ -158,32 +164,49 @@ impl BayesianFactors {
         (0..self.sizes.d).map(|j| unit[j] * unit[j] / q.tau(j)).collect()
     }
 
-    /// The log density of each row of other data in nats, at the means of `mu`, `W` and `tau`.
+    /// The log density of each row of other data in nats, at the means of `mu`, `W` and `tau`; where
+    /// cells are missing that of the others.
     ///
     /// # Errors
-    /// Another number of columns, or missing cells.
+    /// Another number of columns.
     pub fn score(&self, q: &FactorPosterior, data: &Observations) -> Result<Vec<f64>, Error> {
         self.at_means(q).score(data)
     }
 
-    /// What the factors of each row of data are expected to be, one row after another (`q x n`).
+    /// What the factors of each row of data are expected to be, given the cells it has, one row after
+    /// another (`q x n`).
     ///
     /// # Errors
-    /// Another number of columns, or missing cells.
+    /// Another number of columns.
     pub fn predict(&self, q: &FactorPosterior, data: &Observations) -> Result<Vec<f64>, Error> {
         let Sizes { d, q: k, .. } = self.sizes;
         Error::expect_len("a row", data.dim(), "a row of the model", d)?;
-        data.complete()?;
         let mut out = vec![0.0; data.len() * k];
+        if self.sizes.gaps || data.has_missing() {
+            let mut columns = Columns::default();
+            self.write_columns(q, &mut columns);
+            self.point.factors_by(&columns, data, &mut out);
+            return Ok(out);
+        }
         for (row, out) in data.rows().zip(out.chunks_exact_mut(k)) {
-            q.factors(&self.point.mean, &self.point.unit, row, out);
+            q.factors(&self.point.centre, &self.point.unit, row, out);
         }
         Ok(out)
     }
 
+    /// The rows with their gaps filled, one row after another (`d x n`): a cell that is missing by what
+    /// it is expected to be given those of its row that are there; the others as they are.
+    ///
+    /// # Errors
+    /// Another number of columns.
+    pub fn reconstruct(&self, q: &FactorPosterior, data: &Observations) -> Result<Vec<f64>, Error> {
+        let z = self.predict(q, data)?;
+        Ok(self.at_means(q).filled(data, &z))
+    }
+
     /// Draws `n` new rows, one after another, each with parameters of its own drawn from `q`.
     pub fn sample(&self, q: &FactorPosterior, n: usize, rng: &mut dyn Rng) -> Vec<f64> {
-        let Sizes { d, q: k, noises } = self.sizes;
+        let Sizes { d, q: k, noises, .. } = self.sizes;
         let mut parameters = vec![0.0; self.sizes.parameters()];
         let mut noise = vec![0.0; k + d];
         let mut rows = Vec::with_capacity(n * d);
@@ -196,7 +219,7 @@ impl BayesianFactors {
                 let tau = precisions[k + j.min(noises - 1)];
                 let through: f64 = w[1..].iter().zip(z).map(|(w, z)| w * z).sum();
                 let x = w[0] + through + e[j] / tau.sqrt();
-                rows.push(self.point.mean[j] + self.point.unit[j] * x);
+                rows.push(self.point.centre[j] + self.point.unit[j] * x);
             }
         }
         rows
@@ -206,7 +229,8 @@ impl BayesianFactors {
     fn at_means(&self, q: &FactorPosterior) -> FactorAnalysis {
         let mut point = self.point.clone();
         for j in 0..self.sizes.d {
-            point.mean[j] += point.unit[j] * q.row(j)[0];
+            point.shift[j] = q.row(j)[0];
+            point.mean[j] = point.centre[j] + point.unit[j] * q.row(j)[0];
             point.log_noise[j] = -q.tau(j).ln();
             for k in 0..self.sizes.q {
                 point.loadings[(j, k)] = q.row(j)[1 + k];
@@ -220,7 +244,7 @@ impl BayesianFactors {
 /// units, then `alpha` and `tau`.
 impl Model for BayesianFactors {
     fn space(&self) -> Space {
-        let (mut space, Sizes { d, q, noises }) = (Space::new(), self.sizes);
+        let (mut space, Sizes { d, q, noises, .. }) = (Space::new(), self.sizes);
         space.reals("z", q * self.point.data.len());
         space.reals("mu_and_w", d * (q + 1));
         space.positives("alpha", q);
@@ -231,7 +255,7 @@ impl Model for BayesianFactors {
         self.sizes.q * self.point.data.len() + self.sizes.parameters()
     }
     fn log_joint(&self, z: &[f64]) -> f64 {
-        let (Sizes { d, q, noises }, data) = (self.sizes, &self.point.data);
+        let (Sizes { d, q, noises, .. }, data) = (self.sizes, &self.point.data);
         let (factors, rest) = z.split_at(q * data.len());
         let (w, precisions) = rest.split_at(d * (q + 1));
         if precisions.iter().any(|x| *x <= 0.0) {
@@ -243,8 +267,12 @@ impl Model for BayesianFactors {
         let normal =
             |x: f64, precision: f64| 0.5 * precision.ln() - LN_SQRT_2PI - 0.5 * precision * x * x;
         let of_row = |(n, z): (usize, &[f64])| {
-            let off: DVector<f64> = self.point.off(data.row(n));
+            let row = data.row(n);
+            let off: DVector<f64> = self.point.off_centre(row);
             let cell = |(j, w): (usize, &[f64])| {
+                if row[j].is_nan() {
+                    return self.point.unit[j].ln();
+                }
                 let through: f64 = w[1..].iter().zip(z).map(|(w, z)| w * z).sum();
                 normal(off[j] - w[0] - through, tau[j.min(noises - 1)])
             };

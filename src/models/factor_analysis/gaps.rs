@@ -16,7 +16,7 @@ const BLOCK: usize = 256;
 /// The most parts that work may be shared by, and the least rows of one: a function of the data
 /// alone, so that sums have the same bits on any number of threads.
 const PARTS: usize = 16;
-const ROWS: usize = 64;
+const ROWS: usize = 256;
 
 /// Rows that have the same cells.
 #[derive(Clone, Debug, PartialEq)]

@@ -94,8 +94,14 @@ impl FactorAnalysis {
 
     /// The expected factors of rows of which cells are missing.
     pub(super) fn factors_of_parts(&self, data: &Observations) -> Vec<f64> {
-        let ((d, k), columns) = (self.loadings.shape(), self.columns());
-        let mut out = vec![0.0; data.len() * k];
+        let mut out = vec![0.0; data.len() * self.loadings.ncols()];
+        self.factors_by(&self.columns(), data, &mut out);
+        out
+    }
+
+    /// The same by what these columns say.
+    pub(super) fn factors_by(&self, columns: &Columns, data: &Observations, out: &mut [f64]) {
+        let (d, k) = self.loadings.shape();
         with_buffer(d + len(k), |room| {
             let (x, factor) = room.split_at_mut(d);
             for (row, out) in data.rows().zip(out.chunks_exact_mut(k)) {
@@ -103,7 +109,24 @@ impl FactorAnalysis {
                 columns.of_row(x, out, factor);
             }
         });
-        out
+    }
+
+    /// The rows with what is missing replaced by `mu + W z`.
+    pub(super) fn filled(&self, data: &Observations, z: &[f64]) -> Vec<f64> {
+        let (d, k) = self.loadings.shape();
+        let mut cells = data.values().to_vec();
+        for (row, z) in cells.chunks_exact_mut(d).zip(z.chunks_exact(k)) {
+            for (j, x) in row.iter_mut().enumerate().filter(|(_, x)| x.is_nan()) {
+                let through: f64 = self.loadings.row(j).iter().zip(z).map(|(w, z)| w * z).sum();
+                *x = self.mean[j] + self.unit[j] * through;
+            }
+        }
+        cells
+    }
+
+    /// A row less the centre, in units.
+    pub(super) fn off_centre(&self, row: &[f64]) -> DVector<f64> {
+        DVector::from_fn(row.len(), |j, _| (row[j] - self.centre[j]) / self.unit[j])
     }
 
     /// `log p(x_o, z)` of a row of weight 1.

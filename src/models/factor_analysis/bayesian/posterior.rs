@@ -7,6 +7,7 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::super::FactorAnalysis;
+use super::super::gaps::{Columns, Gaps, Sums};
 use crate::bijector::Support;
 use crate::data::Observations;
 use crate::family::{Family, Gamma};
@@ -21,6 +22,9 @@ pub(super) struct Sizes {
     pub(super) d: usize,
     pub(super) q: usize,
     pub(super) noises: usize,
+    /// Whether cells are missing: then columns differ in the rows that have them.
+    #[serde(default)]
+    pub(super) gaps: bool,
 }
 
 /// The mean square of the loadings of a factor that is off at the start.
@@ -31,36 +35,48 @@ impl Sizes {
     pub(super) fn parameters(self) -> usize {
         self.d * (self.q + 1) + self.q + self.noises
     }
+
+    /// How many precisions mean and loadings have: one a column where columns differ.
+    pub(super) fn precisions(self) -> usize {
+        if self.gaps { self.d } else { self.noises }
+    }
 }
 
 /// `q(z) q(mu, W) q(alpha) q(tau)`: the factors of row `n` are `Normal(B x_n - h, M^-1)`, with the
 /// row in units; mean and loadings of column `j` are normal, `alpha` and `tau` gamma.
+///
+/// Where cells are missing `M` and `h` are sums over the columns that a row has, and so is `M B x_n`;
+/// the parameters are what each column adds.
 ///
 /// It does not grow with the number of rows, and knows which rows are meant only while it has the
 /// data: read back from a file, from the next step on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FactorPosterior {
     pub(super) sizes: Sizes,
-    /// `B`, `q` numbers a column of the data.
+    /// `B`, `q` numbers a column of the data; with gaps of `M B`.
     pub(super) beta: Vec<f64>,
-    /// `h`
+    /// `h`; with gaps what each column adds to `M h`.
     pub(super) shift: Vec<f64>,
-    /// The Cholesky factor of `M`.
+    /// The Cholesky factor of `M`; with gaps that of what each column adds to it.
     pub(super) z_factor: Vec<f64>,
     /// `E[mu_j], E[W_j]`, a column of the data after another.
     pub(super) w: Vec<f64>,
-    /// The Cholesky factor of the precision of a column's mean and loadings, one a noise.
+    /// The Cholesky factor of the precision of a column's mean and loadings, one a noise; with gaps one
+    /// a column.
     pub(super) w_factor: Vec<f64>,
     pub(super) alpha: Gamma,
     pub(super) tau: Gamma,
     #[serde(skip)]
     rows: Option<Rows>,
+    #[serde(skip)]
+    pub(super) room: (Columns, Sums),
 }
 
 /// The data, and what rows are moved and divided by.
 #[derive(Clone, Debug)]
 struct Rows {
     data: Arc<Observations>,
+    gaps: Option<Arc<Gaps>>,
     mean: DVector<f64>,
     unit: DVector<f64>,
 }
@@ -78,7 +94,8 @@ impl FactorPosterior {
         tau: f64,
         rows: f64,
     ) -> FactorPosterior {
-        let Sizes { d, q, noises } = sizes;
+        let Sizes { d, q, noises, gaps } = sizes;
+        let each = if gaps { d } else { 1 };
         let mut w = vec![0.0; d * (q + 1)];
         for (j, w) in w.chunks_exact_mut(q + 1).enumerate() {
             (0..q).for_each(|k| w[1 + k] = loadings[(j, k)]);
@@ -91,22 +108,48 @@ impl FactorPosterior {
         FactorPosterior {
             sizes,
             beta: vec![0.0; d * q],
-            shift: vec![0.0; q],
-            z_factor: diagonal(q, 1.0),
+            shift: vec![0.0; each * q],
+            z_factor: diagonal(q, 1.0).repeat(each),
             w,
-            w_factor: diagonal(q + 1, (rows * tau).sqrt()).repeat(noises),
+            w_factor: diagonal(q + 1, (rows * tau).sqrt()).repeat(sizes.precisions()),
             alpha: gamma(&vec![1.0; q], &alpha),
             tau: gamma(&vec![1.0; noises], &vec![1.0 / tau; noises]),
             rows: None,
+            room: Default::default(),
         }
     }
 
     pub(super) fn attach(&mut self, point: &FactorAnalysis) {
         self.rows.get_or_insert_with(|| Rows {
             data: Arc::clone(&point.data),
-            mean: point.mean.clone(),
+            gaps: point.gaps.clone(),
+            mean: point.centre.clone(),
             unit: point.unit.clone(),
         });
+    }
+
+    /// What each column says of the factors of a row that has it: the parameters of `q(z)`.
+    pub(super) fn columns(&self) -> Columns {
+        let (q, len) = (self.sizes.q, triangle::len(self.sizes.q));
+        let mut square = vec![0.0; self.z_factor.len()];
+        for (factor, out) in self.z_factor.chunks_exact(len).zip(square.chunks_exact_mut(len)) {
+            for i in 0..q {
+                for j in 0..=i {
+                    let (a, b) = (triangle::len(i), triangle::len(j));
+                    out[a + j] = triangle::dot(&factor[a..=a + j], &factor[b..=b + j]);
+                }
+            }
+        }
+        Columns { beta: self.beta.clone(), shift: self.shift.clone(), square }
+    }
+
+    /// Makes these the parameters of `q(z)`.
+    pub(super) fn keep(&mut self, columns: &Columns) {
+        self.beta.copy_from_slice(&columns.beta);
+        self.shift.copy_from_slice(&columns.shift);
+        self.z_factor.copy_from_slice(&columns.square);
+        let len = triangle::len(self.sizes.q);
+        self.z_factor.chunks_exact_mut(len).for_each(triangle::factorize);
     }
 
     /// `E[mu_j], E[W_j]` in units.
@@ -118,7 +161,7 @@ impl FactorPosterior {
     /// The factor of the precision of that.
     pub(super) fn row_factor(&self, j: usize) -> &[f64] {
         let len = triangle::len(self.sizes.q + 1);
-        let at = j.min(self.sizes.noises - 1);
+        let at = j.min(self.sizes.precisions() - 1);
         &self.w_factor[at * len..(at + 1) * len]
     }
 
@@ -189,8 +232,8 @@ impl FactorPosterior {
     /// The parts of `lambda` that may be any number, and factors, by the rows of which the last
     /// number is positive.
     fn factors_mut(&mut self) -> impl Iterator<Item = &mut [f64]> {
-        let len = triangle::len(self.sizes.q + 1);
-        [&mut self.z_factor[..]].into_iter().chain(self.w_factor.chunks_exact_mut(len))
+        let [z, w] = [self.sizes.q, self.sizes.q + 1].map(triangle::len);
+        self.z_factor.chunks_exact_mut(z).chain(self.w_factor.chunks_exact_mut(w))
     }
 }
 
@@ -228,8 +271,8 @@ impl Family for FactorPosterior {
             to.copy_from_slice(part);
             rest = after;
         }
-        let len = triangle::len(self.sizes.q + 1);
-        for factor in [&self.z_factor[..]].into_iter().chain(self.w_factor.chunks_exact(len)) {
+        let [z, w] = [self.sizes.q, self.sizes.q + 1].map(triangle::len);
+        for factor in self.z_factor.chunks_exact(z).chain(self.w_factor.chunks_exact(w)) {
             let (to, after) = rest.split_at_mut(factor.len());
             to.copy_from_slice(factor);
             let mut end = 0;
@@ -266,7 +309,20 @@ impl Family for FactorPosterior {
     }
     fn sample(&self, rng: &mut dyn Rng, z: &mut [f64]) {
         let (dim, q) = (self.dim(), self.sizes.q);
-        let Some(Rows { data, mean, unit }) = &self.rows else { return z.fill(f64::NAN) };
+        let Some(Rows { data, gaps, mean, unit }) = &self.rows else { return z.fill(f64::NAN) };
+        if let Some(gaps) = gaps {
+            let factors = q * data.len();
+            for z in z.chunks_exact_mut(dim) {
+                fill_normal(rng, &mut z[..factors]);
+                gaps.each_row(&self.columns(), q, |i, mean, factor| {
+                    let z = &mut z[i * q..(i + 1) * q];
+                    Lower::new(q, factor).solve_transposed(z);
+                    z.iter_mut().zip(mean).for_each(|(z, m)| *z += m);
+                });
+                self.sample_parameters(rng, &mut z[factors..]);
+            }
+            return;
+        }
         let mut centre = vec![0.0; q];
         for z in z.chunks_exact_mut(dim) {
             let (factors, parameters) = z.split_at_mut(q * data.len());
@@ -281,17 +337,26 @@ impl Family for FactorPosterior {
     }
     fn log_prob(&self, z: &[f64]) -> f64 {
         let Sizes { d, q, .. } = self.sizes;
-        let Some(Rows { data, mean, unit }) = &self.rows else { return f64::NAN };
+        let Some(Rows { data, gaps, mean, unit }) = &self.rows else { return f64::NAN };
         let (factors, rest) = z.split_at(q * data.len());
         let (w, precisions) = rest.split_at(d * (q + 1));
         let (alpha, tau) = precisions.split_at(q);
         let mut off = vec![0.0; q];
-        let of_rows = data.rows().zip(factors.chunks_exact(q)).map(|(row, z)| {
-            self.factors(mean, unit, row, &mut off);
-            off.iter_mut().zip(z).for_each(|(o, z)| *o = z - *o);
-            log_normal(&self.z_factor, &mut off)
-        });
-        let rows: f64 = of_rows.sum();
+        let rows: f64 = if let Some(gaps) = gaps {
+            let mut sum = 0.0;
+            gaps.each_row(&self.columns(), q, |i, mean, factor| {
+                (0..q).for_each(|at| off[at] = factors[i * q + at] - mean[at]);
+                sum += log_normal(factor, &mut off);
+            });
+            sum
+        } else {
+            let of_rows = data.rows().zip(factors.chunks_exact(q)).map(|(row, z)| {
+                self.factors(mean, unit, row, &mut off);
+                off.iter_mut().zip(z).for_each(|(o, z)| *o = z - *o);
+                log_normal(&self.z_factor, &mut off)
+            });
+            of_rows.sum()
+        };
         let mut off = vec![0.0; q + 1];
         let of_columns = w.chunks_exact(q + 1).enumerate().map(|(j, w)| {
             for ((o, w), m) in off.iter_mut().zip(w).zip(self.row(j)) {
@@ -304,9 +369,15 @@ impl Family for FactorPosterior {
     }
     fn entropy(&self) -> Option<f64> {
         let Sizes { d, q, .. } = self.sizes;
-        let rows = self.rows.as_ref()?.data.len() as f64;
+        let Rows { data, gaps, .. } = self.rows.as_ref()?;
         let columns: f64 = (0..d).map(|j| entropy(q + 1, self.row_factor(j))).sum();
-        let factors = rows * entropy(q, &self.z_factor);
+        let factors = if let Some(gaps) = gaps {
+            let mut sum = 0.0;
+            gaps.each_row(&self.columns(), q, |_, _, factor| sum += entropy(q, factor));
+            sum
+        } else {
+            data.len() as f64 * entropy(q, &self.z_factor)
+        };
         Some(factors + columns + self.alpha.entropy()? + self.tau.entropy()?)
     }
 }
