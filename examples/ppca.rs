@@ -6,7 +6,8 @@ use book::Figure;
 use elbo::data::{IRIS, Observations};
 use elbo::models::FactorAnalysis;
 use elbo::models::factor_analysis::{BayesianFactors, FactorPosterior};
-use elbo::{EStep, Error, Fit, MStep, Options, Purpose, Squarem, Stop, fit, stream};
+use elbo::{Anderson, EStep, Error, Fit, MStep, Options, Purpose, Squarem, Stop, fit, stream};
+use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 
 const COLUMNS: usize = 10;
@@ -21,6 +22,7 @@ fn main() -> Result<(), Error> {
     let (seen, new) = (planted(ROWS, 0)?, planted(2000, 1)?);
     let table = by_number(&seen, &new)?;
     how_many(&seen, &table)?;
+    gaps(&planted(200, 0)?)?;
     crawling(&seen)?;
     println!("OK: EM ends at the closed form, and relevance finds the {PLANTED} planted factors");
     Ok(())
@@ -173,6 +175,49 @@ fn how_many(seen: &Observations, table: &[Row]) -> Result<(), Error> {
         table[MOST - 1][1],
         table[MOST - 1][3]
     );
+    Ok(())
+}
+
+// ANCHOR: gaps
+fn gaps(whole: &Observations) -> Result<(), Error> {
+    let mut rng = stream(6, Purpose::Data, 0);
+    let hole = |x: &f64| if rng.random::<f64>() < 0.3 { f64::NAN } else { *x };
+    let holed = whole.values().iter().map(hole).collect();
+    let holed = Observations::with_missing(holed, COLUMNS)?;
+    let model = FactorAnalysis::principal(holed.clone(), PLANTED)?;
+    let q = model.start();
+    let model = fit(model, q, Anderson::new((EStep, MStep)), Options::exact())?.model;
+    // the cells that were taken away, and what they are taken for
+    let filled = model.reconstruct(&holed)?;
+    let (mean, variance) = (holed.mean(), holed.variance());
+    let gone = || (0..filled.len()).filter(|&at| holed.values()[at].is_nan());
+    let off = |guess: &dyn Fn(usize) -> f64| {
+        let squares = gone().map(|at| (whole.values()[at] - guess(at)).powi(2));
+        (squares.sum::<f64>() / gone().count() as f64).sqrt()
+    };
+    let by_rows = [off(&|at| filled[at]), off(&|at| mean[at % COLUMNS])];
+    assert!(by_rows[0] < 0.8 * by_rows[1], "{by_rows:?}");
+    // ln p(x_m | x_o) = ln p(x) - ln p(x_o), beside a normal for each column
+    let all = |scores: Vec<f64>| scores.iter().sum::<f64>();
+    let given = all(model.score(whole)?) - all(model.score(&holed)?);
+    let alone = gone().map(|at| {
+        let (x, j) = (whole.values()[at], at % COLUMNS);
+        -0.5 * ((std::f64::consts::TAU * variance[j]).ln() + (x - mean[j]).powi(2) / variance[j])
+    });
+    let density = [given, alone.sum::<f64>()].map(|sum| sum / gone().count() as f64);
+    assert!(density[0] > density[1] + 0.2, "{density:?}");
+    // ANCHOR_END: gaps
+    println!(
+        "{} cells gone: off by {:.2} filled by factors, {:.2} by means",
+        gone().count(),
+        by_rows[0],
+        by_rows[1]
+    );
+    let line =
+        |name: &str, at: usize| format!("| {name} | {:.2} | ${:.2}$ |\n", by_rows[at], density[at]);
+    let head = "| cells taken away, by | off by | log density of a cell |\n|---|---|---|\n";
+    let table = line("the cells of their row", 0) + &line("their column alone", 1);
+    book::fragment("ppca_gaps", &format!("{head}{table}"));
     Ok(())
 }
 
