@@ -2,7 +2,7 @@
 
 use elbo::data::Observations;
 use elbo::models::FactorAnalysis;
-use elbo::{EStep, Error, MStep, Options, Purpose, Squarem, Stop, fit, stream};
+use elbo::{EStep, Error, Options, Purpose, Squarem, Stop, fit, stream};
 use rand_distr::{Distribution, StandardNormal};
 
 pub fn solutions() -> Result<(), Error> {
@@ -65,9 +65,7 @@ fn other_units() -> Result<(), Error> {
         cells.chunks_exact_mut(4).for_each(|row| row[0] *= scale);
         let data = Observations::new(cells, 4)?;
         let pca = FactorAnalysis::principal(data.clone(), 1)?.closed_form()?;
-        let model = FactorAnalysis::new(data, 1)?;
-        let q = model.start();
-        let fit = fit(model, q, Squarem::new((EStep, MStep)), Options::exact())?;
+        let fit = FactorAnalysis::new(data, 1)?.fit(1)?.fit;
         // how much of the first column the factor explains
         let of = |model: &FactorAnalysis| model.loadings()[0].powi(2) / model.covariance()[0];
         Ok([of(&pca), of(&fit.model)])

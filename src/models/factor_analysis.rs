@@ -5,6 +5,7 @@ mod compared;
 mod gaps;
 mod missing;
 mod scores;
+mod search;
 
 pub use bayesian::{BayesianFactors, FactorPosterior};
 pub use scores::Scores;
@@ -21,6 +22,7 @@ use crate::space::Space;
 use crate::special::LN_SQRT_2PI;
 use crate::warning::{Code, Warning};
 use gaps::Gaps;
+use search::principal;
 
 /// The noise of the columns around what the factors explain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +117,8 @@ fn log_det(factor: &Cholesky<f64, Dyn>) -> f64 {
 }
 
 impl FactorAnalysis {
-    /// Factor analysis: a noise variance for each column.
+    /// Factor analysis: a noise variance for each column. A climb starts at the principal components
+    /// of the standardized columns; [`FactorAnalysis::fit`] tries other starts, too.
     ///
     /// # Errors
     /// Not between one factor and one fewer than columns, fewer than two rows, or a column that is
@@ -124,7 +127,8 @@ impl FactorAnalysis {
         FactorAnalysis::with(data, factors, Uniqueness::Each)
     }
 
-    /// Probabilistic PCA: one noise variance for all columns.
+    /// Probabilistic PCA: one noise variance for all columns. A climb starts at random loadings:
+    /// [`FactorAnalysis::closed_form`] is where it leads.
     ///
     /// # Errors
     /// As [`FactorAnalysis::new`]; a constant column is allowed.
@@ -193,20 +197,12 @@ impl FactorAnalysis {
             loadings,
             log_noise,
         };
-        model.restart(0);
+        match uniqueness {
+            Uniqueness::Each => model.restart_at_components(),
+            // there the climb would begin where it ends
+            Uniqueness::Shared => model.restart(0),
+        }
         Ok(model)
-    }
-
-    /// Starts over from random loadings that explain about half of each column.
-    pub fn restart(&mut self, seed: u64) {
-        let (d, q) = self.loadings.shape();
-        let mut normals = vec![0.0; d * q];
-        fill_normal(&mut stream(seed, Purpose::Start, 0), &mut normals);
-        let size = (0.5 / q as f64).sqrt();
-        self.loadings.iter_mut().zip(normals).for_each(|(w, n)| *w = size * n);
-        self.log_noise.fill(0.5f64.ln());
-        self.shift.fill(0.0);
-        self.mean.copy_from(&self.centre);
     }
 
     /// The maximum of the likelihood of probabilistic PCA: `W = U (L - s2 I)^(1/2)` with the `q`
@@ -231,19 +227,9 @@ impl FactorAnalysis {
                 best.covariance[(i, j)] *= self.unit[i] * self.unit[j] / (shared * shared);
             }
         }
-        let eigen = best.covariance.clone().symmetric_eigen();
-        let mut order: Vec<usize> = (0..d).collect();
-        order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
-        let rest = order[q..].iter().map(|&k| eigen.eigenvalues[k].max(0.0)).sum::<f64>();
-        // what is left of rounding is no noise
-        let rounding = d as f64 * f64::EPSILON * eigen.eigenvalues[order[0]];
-        let rest = if rest <= rounding { 0.0 } else { rest };
-        let noise = rest / (d - q) as f64;
+        let (loadings, noise) = principal(&best.covariance, q);
+        best.loadings = loadings;
         best.uniqueness = Uniqueness::Shared;
-        for (k, &from) in order[..q].iter().enumerate() {
-            let size = (eigen.eigenvalues[from] - noise).max(0.0).sqrt();
-            best.loadings.set_column(k, &(eigen.eigenvectors.column(from) * size));
-        }
         best.log_noise.fill(noise.ln());
         Ok(best)
     }

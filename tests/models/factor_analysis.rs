@@ -5,6 +5,7 @@ use crate::support::{assert_all_close, assert_close, exact_cases, numbers, table
 use elbo::data::Observations;
 use elbo::models::factor_analysis::{FactorAnalysis, Scores};
 use elbo::{Anderson, EStep, Family, MStep, Maximize, Model, Options, Outcome, Run, Squarem, Stop};
+use rand_distr::{Distribution, StandardNormal};
 
 /// Rows of four columns by one factor and noise of several sizes.
 fn rows(n: usize) -> Vec<f64> {
@@ -109,6 +110,34 @@ fn factor_analysis_meets_the_reference_optimum() {
         let noise = numbers(&want["uniquenesses"]);
         assert_all_close("uniquenesses", &fit.model.uniquenesses(), &noise, 0.01);
     }
+}
+
+/// Four columns that are nearly one, and six that share half of their variance: one factor can explain
+/// either group, and the likelihood has a maximum at each. The search finds the higher one.
+#[test]
+fn of_several_maxima_the_highest_is_found() {
+    let n = 300;
+    let mut rng = elbo::stream(8, elbo::Purpose::Data, 0);
+    let mut normal = || -> f64 { StandardNormal.sample(&mut rng) };
+    let mut cells = Vec::new();
+    for _ in 0..n {
+        let (a, b) = (normal(), normal());
+        cells.extend((0..4).map(|_| a + 0.2 * normal()));
+        cells.extend((0..7).map(|_| b + 0.9 * normal()));
+    }
+    let data = Observations::new(cells, 11).expect("fine");
+    let model = FactorAnalysis::new(data, 1).expect("fine");
+    let climbs: Vec<f64> = (0..12)
+        .map(|seed| {
+            let mut model = model.clone();
+            model.restart(seed);
+            last(&best(model))
+        })
+        .collect();
+    let top = climbs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    assert!(climbs.iter().any(|end| *end < top - 100.0), "all random starts agree: {climbs:?}");
+    let found = model.fit(1).expect("fine");
+    assert!(last(&found.fit) > top - 1e-4, "{} {top}", last(&found.fit));
 }
 
 #[test]
