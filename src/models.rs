@@ -10,6 +10,7 @@ pub mod hidden_markov;
 pub mod linear_regression;
 pub mod logistic_regression;
 pub mod normal;
+pub(crate) mod shares;
 pub mod state_space;
 pub mod topics;
 

@@ -3,7 +3,7 @@
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::squarem::{left, read, write};
+use super::squarem::{check_inner, left, read, write};
 use super::{Ascent, Step};
 use crate::error::Error;
 use crate::family::Family;
@@ -163,16 +163,12 @@ impl<A> Anderson<A> {
 
 impl<M: Model, Q: Family, A: Ascent<M, Q>> Ascent<M, Q> for Anderson<A> {
     fn check(&self, model: &M, q: &Q) -> Result<(), Error> {
-        self.inner.check(model, q)?;
+        check_inner("Anderson", &self.inner, model, q)?;
         if self.depth == 0 {
             let remedy = "remember at least one difference, or use the move without Anderson";
             return Err(Error::option("depth of Anderson", 0, remedy));
         }
-        if self.inner.exact() {
-            return Ok(());
-        }
-        let remedy = "only an exact move can be sped up, such as (EStep, MStep)";
-        Err(Error::option("the move of Anderson", self.inner.name(), remedy))
+        Ok(())
     }
     fn start(&mut self, model: &mut M, q: &mut Q, rng: &mut dyn Rng) -> Result<(), Error> {
         self.inner.start(model, q, rng)

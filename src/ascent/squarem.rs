@@ -97,14 +97,24 @@ fn extrapolate([p0, p1, p2]: &mut [Vec<f64>; 3], reach: f64) -> bool {
     p0.iter().all(|p| p.is_finite())
 }
 
+/// What is sped up must be exact.
+pub(super) fn check_inner<M: Model, Q: Family, A: Ascent<M, Q>>(
+    name: &str,
+    inner: &A,
+    model: &M,
+    q: &Q,
+) -> Result<(), Error> {
+    inner.check(model, q)?;
+    if inner.exact() {
+        return Ok(());
+    }
+    let remedy = "only an exact move can be sped up, such as (EStep, MStep)";
+    Err(Error::option(&format!("the move of {name}"), inner.name(), remedy))
+}
+
 impl<M: Model, Q: Family, A: Ascent<M, Q>> Ascent<M, Q> for Squarem<A> {
     fn check(&self, model: &M, q: &Q) -> Result<(), Error> {
-        self.inner.check(model, q)?;
-        if self.inner.exact() {
-            return Ok(());
-        }
-        let remedy = "only an exact move can be sped up, such as (EStep, MStep)";
-        Err(Error::option("the move of Squarem", self.inner.name(), remedy))
+        check_inner("Squarem", &self.inner, model, q)
     }
     fn start(&mut self, model: &mut M, q: &mut Q, rng: &mut dyn Rng) -> Result<(), Error> {
         self.inner.start(model, q, rng)

@@ -246,6 +246,30 @@ fn a_resumed_run_and_one_on_more_threads_have_the_same_bits() {
     }
 }
 
+/// The M-step asks `q` and no one else: one that no E-step has made, and one that was moved since, say
+/// what an E-step at their parameters would.
+#[test]
+fn an_m_step_takes_any_q_at_its_word() {
+    for model in both(&gappy(60), 2) {
+        let mut made = model.start();
+        model.natural_step(&mut made, 1.0).expect("fine");
+        let after = |q: &Scores| {
+            let mut next = model.clone();
+            let bound = next.maximize(q).expect("fine");
+            let mut theta = vec![0.0; next.n_theta()];
+            next.theta(&mut theta);
+            (bound, theta)
+        };
+        let want = after(&made);
+        assert_eq!(after(&model.start()), want);
+        let (mut params, mut moved) = (vec![0.0; made.n_params()], steps(model.clone(), 5).q);
+        made.params(&mut params);
+        assert_ne!(after(&moved), want);
+        moved.set_params(&params);
+        assert_eq!(after(&moved), want);
+    }
+}
+
 #[test]
 fn bad_input_is_named() -> Result<(), Error> {
     let gone = Observations::with_missing(vec![1.0, f64::NAN, 2.0, f64::NAN], 2)?;

@@ -6,6 +6,7 @@ use super::MixturePosterior;
 use crate::data::Observations;
 use crate::error::Error;
 use crate::models::components::{Components, Shape, has_gap};
+use crate::models::shares::{most_probable, share};
 use crate::noise::fill_normal;
 use crate::scratch::with_buffer;
 use crate::special::{LN_SQRT_2PI, log_gamma};
@@ -105,15 +106,6 @@ fn normalizer(freedom: f64, columns: f64) -> f64 {
         - 0.5 * columns * (freedom * std::f64::consts::PI).ln()
 }
 
-/// Turns logarithms into shares, and returns the logarithm of their sum.
-fn share(logs: &mut [f64]) -> f64 {
-    let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    logs.iter_mut().for_each(|l| *l = (*l - top).exp());
-    let sum: f64 = logs.iter().sum();
-    logs.iter_mut().for_each(|l| *l /= sum);
-    top + sum.ln()
-}
-
 impl MixturePosterior {
     /// The probabilities that a further row like each of these belongs to the components, `K x n`:
     /// those of one row side by side. For the rows of the data, [`MixturePosterior::labels`] has
@@ -137,12 +129,7 @@ impl MixturePosterior {
     /// # Errors
     /// As [`MixturePosterior::responsibilities`].
     pub fn predict(&self, rows: &Observations) -> Result<Vec<usize>, Error> {
-        let all = self.responsibilities(rows)?;
-        let top = |row: &[f64]| {
-            let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-            best.map_or(0, |(k, _)| k)
-        };
-        Ok(all.chunks_exact(self.len()).map(top).collect())
+        Ok(most_probable(&self.responsibilities(rows)?, self.len()))
     }
 
     /// The log predictive density of each row in nats, whatever its weight: parameters are averaged

@@ -9,6 +9,7 @@ use crate::data::Observations;
 use crate::error::Error;
 use crate::models::components::InMemory;
 use crate::models::gaussian_mixture::Criteria;
+use crate::models::shares::most_probable;
 use crate::scratch::with_buffer;
 
 impl DiscreteMixture {
@@ -31,12 +32,7 @@ impl DiscreteMixture {
     /// # Errors
     /// As [`DiscreteMixture::responsibilities`].
     pub fn predict(&self, rows: &Observations) -> Result<Vec<usize>, Error> {
-        let all = self.responsibilities(rows)?;
-        let top = |row: &[f64]| {
-            let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-            best.map_or(0, |(k, _)| k)
-        };
-        Ok(all.chunks_exact(self.len()).map(top).collect())
+        Ok(most_probable(&self.responsibilities(rows)?, self.len()))
     }
 
     /// The log probability of each row in nats, whatever its weight: of rows held out, how well they

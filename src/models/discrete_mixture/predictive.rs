@@ -8,6 +8,7 @@ use super::layout::Place;
 use super::posterior::each;
 use crate::data::Observations;
 use crate::error::Error;
+use crate::models::shares::{most_probable, share};
 use crate::scratch::with_buffer;
 
 impl MixturePosterior {
@@ -31,12 +32,7 @@ impl MixturePosterior {
     /// # Errors
     /// As [`MixturePosterior::responsibilities`].
     pub fn predict(&self, rows: &Observations) -> Result<Vec<usize>, Error> {
-        let all = self.responsibilities(rows)?;
-        let top = |row: &[f64]| {
-            let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-            best.map_or(0, |(k, _)| k)
-        };
-        Ok(all.chunks_exact(self.len()).map(top).collect())
+        Ok(most_probable(&self.responsibilities(rows)?, self.len()))
     }
 
     /// The log probability of each row in nats with the parameters integrated out: of rows held out,
@@ -105,13 +101,4 @@ impl MixturePosterior {
         }
         (rows, labels)
     }
-}
-
-/// Turns logarithms into shares, and returns the logarithm of their sum.
-fn share(logs: &mut [f64]) -> f64 {
-    let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    logs.iter_mut().for_each(|l| *l = (*l - top).exp());
-    let sum: f64 = logs.iter().sum();
-    logs.iter_mut().for_each(|l| *l /= sum);
-    top + sum.ln()
 }

@@ -179,8 +179,12 @@ impl FactorAnalysis {
 
     /// Regresses each column on `(1, z)` over the rows that have it.
     pub(super) fn maximize_with_gaps(&mut self, gaps: &Gaps, q: &Scores) -> Result<f64, Error> {
+        q.with_sums(gaps, |sums| self.maximize_by(gaps, sums))
+    }
+
+    fn maximize_by(&mut self, gaps: &Gaps, sums: &Sums) -> Result<f64, Error> {
         let (d, k) = self.loadings.shape();
-        let (r, sums) = (k + 1, q.sums());
+        let r = k + 1;
         let mut left = 0.0;
         for j in 0..d {
             let own = with_buffer(len(r) + r, |room| {

@@ -41,6 +41,8 @@ struct Partial {
     gaps: Arc<Gaps>,
     columns: Columns,
     sums: Sums,
+    /// Whether the sums are those of the columns: not before an E-step, nor after `q` was moved.
+    current: bool,
 }
 
 /// The data, and what rows are moved and divided by.
@@ -89,6 +91,7 @@ impl Scores {
     fn refresh(&mut self) {
         if let (Some(partial), Some(shift)) = (&mut self.partial, &self.shift) {
             partial.columns.of(&self.loadings, &self.log_noise, shift);
+            partial.current = false;
         }
         // Not finite where the parameters are not: then every number made of it says so.
         match posterior(&self.loadings, &self.log_noise) {
@@ -107,11 +110,12 @@ impl Scores {
             mean: model.mean.clone(),
             unit: model.unit.clone(),
         });
-        if let (None, Some(gaps), Some(shift)) = (&self.partial, &model.gaps, &self.shift) {
+        if let (None, Some(gaps)) = (&self.partial, &model.gaps) {
+            let shift = self.shift.get_or_insert_with(|| model.shift.clone());
             let mut columns = Columns::default();
             columns.of(&self.loadings, &self.log_noise, shift);
-            let (gaps, sums) = (Arc::clone(gaps), Sums::default());
-            self.partial = Some(Partial { gaps, columns, sums });
+            let (gaps, sums, current) = (Arc::clone(gaps), Sums::default(), false);
+            self.partial = Some(Partial { gaps, columns, sums, current });
         }
     }
 
@@ -126,20 +130,32 @@ impl Scores {
         self.log_noise.copy_from(log_noise);
         let own = self.shift.get_or_insert_with(|| shift.clone());
         own.copy_from(shift);
-        let Some(Partial { gaps, columns, sums }) = &mut self.partial else {
+        let Some(Partial { gaps, columns, sums, current }) = &mut self.partial else {
             unreachable!("rows were attached")
         };
         columns.of(loadings, log_noise, shift);
         gaps.sums(columns, loadings.ncols(), sums);
+        *current = true;
         sums
     }
 
-    /// What the rows said at the last E-step.
-    pub(super) fn sums(&self) -> &Sums {
-        match &self.partial {
-            Some(partial) => &partial.sums,
-            None => unreachable!("an E-step comes before an M-step"),
+    /// Lends what the rows add up to: as the last E-step left it, or made anew where `q` is not of its
+    /// making.
+    pub(super) fn with_sums<R>(&self, gaps: &Gaps, f: impl FnOnce(&Sums) -> R) -> R {
+        if let Some(Partial { sums, current: true, .. }) = &self.partial {
+            return f(sums);
         }
+        let (mut columns, mut sums) = (Columns::default(), Sums::default());
+        match &self.shift {
+            Some(shift) => columns.of(&self.loadings, &self.log_noise, shift),
+            // of whole rows, whose mean is the centre
+            None => {
+                let shift = DVector::zeros(self.log_noise.len());
+                columns.of(&self.loadings, &self.log_noise, &shift);
+            }
+        }
+        gaps.sums(&columns, self.loadings.ncols(), &mut sums);
+        f(&sums)
     }
 
     pub(super) fn replace(

@@ -6,6 +6,7 @@ use super::GaussianMixture;
 use crate::data::View;
 use crate::error::Error;
 use crate::models::components::{self, Rows};
+use crate::models::shares::most_probable;
 use crate::noise::fill_normal;
 use crate::scratch::with_buffer;
 use crate::triangle;
@@ -28,12 +29,7 @@ impl GaussianMixture {
     /// # Errors
     /// As [`GaussianMixture::responsibilities`].
     pub fn predict<'a>(&self, rows: impl Into<View<'a>>) -> Result<Vec<usize>, Error> {
-        let all = self.responsibilities(rows)?;
-        let top = |row: &[f64]| {
-            let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-            best.map_or(0, |(k, _)| k)
-        };
-        Ok(all.chunks_exact(self.len()).map(top).collect())
+        Ok(most_probable(&self.responsibilities(rows)?, self.len()))
     }
 
     /// The log density of each row in nats, whatever its weight: of rows held out, how well they

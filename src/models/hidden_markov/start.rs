@@ -152,9 +152,9 @@ impl HiddenMarkov {
     }
 
     /// Start `index` of those of a seed: at every other a state is likely to stay, at those between the
-    /// steps are drawn at random. On 35 simulated and real data sets, fitted by normal states with and
-    /// without covariances, ten starts of both kinds fall short of the best of sixty by little more than
-    /// half of what ten of the first kind do.
+    /// steps are drawn at random. In 70 fits of 33 data sets by normal states, with and without
+    /// covariances, ten starts of both kinds fall short of the best of sixty-four by three fifths of what
+    /// ten of the first kind do.
     pub(super) fn started_at(mut self, seed: u64, index: u64) -> Result<HiddenMarkov, Error> {
         let (k, d) = (self.len(), self.sequences.rows().dim());
         let mut values = Vec::new();
